@@ -1,0 +1,446 @@
+//! Running a program over chunks of up to 4,096 rows.
+
+use super::bits::{Bits, ROWS};
+use super::fields::{Source, lossy};
+use super::matching::Scratch;
+use super::{Node, Program, Reference};
+use crate::cache::{Cache, VALUE_BYTES_MAX};
+use crate::fold::fold;
+use crate::json::{Kind, Walker, each_scalar, minify};
+use crate::sigma::rule::Compare;
+use model::{Batch, Columns};
+use std::borrow::Cow;
+
+/// Bytes of noted values that do not lie in their event (unescaped text, columns) after which a chunk ends early (16 MiB).
+const NOTES_BYTES: usize = 16 << 20;
+
+/// What was wrong with events, counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    pub events: u64,
+    pub malformed_json: u64,
+    pub duplicate_keys: u64,
+    pub not_utf8: u64,
+}
+
+/// The mutable side of a program: caches that live long, bitmaps that live for a chunk.
+pub struct Runner {
+    walker: Walker,
+    buffer: String,
+    judge: Judge,
+    notes: Notes,
+    /// Field → rows whose deferred questions have been answered.
+    answered: Vec<Bits>,
+    asked: Vec<u32>,
+    pub counts: Counts,
+}
+
+/// Answers questions about values and marks the rows.
+struct Judge {
+    caches: Vec<Cache>,
+    scratch: Scratch,
+    predicates: Vec<u32>,
+    text: String,
+    /// Predicate → place in `pool` + 1, 0 while no row met it.
+    places: Vec<u32>,
+    pool: Vec<Bits>,
+    touched: Vec<u32>,
+}
+
+/// Where a noted value is.
+#[derive(Clone, Copy)]
+struct Note {
+    row: u32,
+    kind: Kind,
+    /// In the event's raw bytes, else in [`Notes::text`].
+    in_raw: bool,
+    start: usize,
+    end: usize,
+}
+
+/// Values of noted fields for the rows of a chunk.
+#[derive(Default)]
+struct Notes {
+    text: String,
+    /// By field, each in order of row.
+    of: Vec<Vec<Note>>,
+}
+
+/// The rows that are being judged.
+struct Chunk<'a> {
+    program: &'a Program,
+    batch: &'a Batch,
+    start: usize,
+}
+
+impl Runner {
+    #[must_use]
+    pub fn new(program: &Program) -> Runner {
+        let n_fields = program.per_field.len();
+        Runner {
+            walker: Walker::default(),
+            buffer: String::new(),
+            judge: Judge {
+                caches: (0..n_fields).map(|i| Cache::new(i as u64)).collect(),
+                scratch: Scratch::default(),
+                predicates: Vec::new(),
+                text: String::new(),
+                places: vec![0; program.n_predicates],
+                pool: Vec::new(),
+                touched: Vec::new(),
+            },
+            notes: Notes { text: String::new(), of: vec![Vec::new(); n_fields] },
+            answered: vec![Bits::default(); n_fields],
+            asked: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Calls `hit(rule, row)` for every rule that holds; chunk by chunk, in no order inside a chunk.
+    pub fn batch(
+        &mut self,
+        program: &Program,
+        batch: &Batch,
+        columns: Option<&Columns>,
+        mut hit: impl FnMut(u32, usize),
+    ) {
+        let mut start = 0;
+        while start < batch.len() {
+            let chunk = Chunk { program, batch, start };
+            let n = self.fill(&chunk, columns, ROWS);
+            self.roots(&chunk, n, |rule, row| hit(rule, start + row));
+            start += n.max(1);
+        }
+    }
+
+    /// Which of `nodes` hold for one row.
+    pub fn one(
+        &mut self,
+        program: &Program,
+        batch: &Batch,
+        columns: Option<&Columns>,
+        row: usize,
+        nodes: &[u32],
+    ) -> Vec<bool> {
+        let chunk = Chunk { program, batch, start: row };
+        let only = Bits::first(self.fill(&chunk, columns, 1));
+        nodes.iter().map(|n| self.eval(&chunk, *n, &only).has(0)).collect()
+    }
+
+    /// Reads one chunk and gives the number of its rows: afterwards every predicate that is not deferred knows its rows.
+    fn fill(&mut self, chunk: &Chunk<'_>, columns: Option<&Columns>, rows_max: usize) -> usize {
+        self.judge.clear();
+        self.notes.text.clear();
+        self.notes.of.iter_mut().for_each(Vec::clear);
+        for f in self.asked.drain(..) {
+            if let Some(b) = self.answered.get_mut(f as usize) {
+                b.clear();
+            }
+        }
+        let bound = chunk.program.fields.bind(columns);
+        let left = chunk.batch.len().saturating_sub(chunk.start).min(rows_max);
+        for row in 0..left {
+            let raw = lossy(chunk.batch.raw(chunk.start + row));
+            self.counts.events += 1;
+            self.counts.not_utf8 += u64::from(matches!(raw, Cow::Owned(_)));
+            self.event(
+                chunk.program,
+                Source::new(&raw, &bound, chunk.start + row),
+                row,
+                matches!(raw, Cow::Borrowed(_)),
+            );
+            if self.notes.text.len() > NOTES_BYTES {
+                return row + 1;
+            }
+        }
+        left
+    }
+
+    fn event(&mut self, program: &Program, source: Source<'_>, row: usize, is_exact: bool) {
+        let (judge, notes) = (&mut self.judge, &mut self.notes);
+        let walked = program.fields.read(source, &mut self.walker, &mut self.buffer, |field, kind, value| {
+            let Some(f) = program.per_field.get(field as usize) else { return };
+            if f.is_noted {
+                notes.add(field, row, kind, value, Some(source.raw).filter(|_| is_exact));
+            }
+            if !f.is_deferred {
+                judge.value(program, field, kind, value, row);
+            }
+        });
+        self.counts.malformed_json += u64::from(walked.is_malformed);
+        self.counts.duplicate_keys += u64::from(walked.has_duplicates);
+        self.judge.keywords(program, source, walked.is_malformed, row);
+    }
+
+    /// Calls `hit` for every rule and row of the chunk that was filled with `n` rows.
+    fn roots(&mut self, chunk: &Chunk<'_>, n: usize, mut hit: impl FnMut(u32, usize)) {
+        let program = chunk.program;
+        let mut reached: Vec<u32> = program.always.clone();
+        for p in &self.judge.touched {
+            reached.extend_from_slice(program.by_access.get(*p as usize).map_or(&[][..], Vec::as_slice));
+        }
+        reached.sort_unstable();
+        reached.dedup();
+        let all = Bits::first(n);
+        let mut candidates = Bits::default();
+        for r in reached {
+            let (Some(root), Some(access)) = (program.roots.get(r as usize), program.access.get(r as usize))
+            else {
+                continue;
+            };
+            let held = if access.is_empty() {
+                self.eval(chunk, root.node, &all)
+            } else {
+                candidates.clear();
+                for b in access.iter().filter_map(|p| self.judge.bits(*p)) {
+                    candidates.add(b);
+                }
+                self.eval(chunk, root.node, &candidates)
+            };
+            for row in held.rows() {
+                root.rules.iter().for_each(|rule| hit(*rule, row));
+            }
+        }
+    }
+
+    /// Rows among `candidates` for which `node` holds. NOT is taken against the candidates, so it is never larger than they are.
+    fn eval(&mut self, chunk: &Chunk<'_>, node: u32, candidates: &Bits) -> Bits {
+        match chunk.program.nodes.get(node as usize) {
+            Some(Node::Predicate(p)) => {
+                if let Some(Some(field)) = chunk.program.deferred.get(*p as usize) {
+                    self.answer(chunk, *field, candidates);
+                }
+                match self.judge.bits(*p) {
+                    Some(b) => {
+                        let mut out = candidates.clone();
+                        out.keep(b);
+                        out
+                    }
+                    None => Bits::default(),
+                }
+            }
+            Some(Node::All(children)) => {
+                let mut out = candidates.clone();
+                for c in children {
+                    if out.is_empty() {
+                        break;
+                    }
+                    out = self.eval(chunk, *c, &out);
+                }
+                out
+            }
+            Some(Node::Any(children)) => {
+                let mut out = Bits::default();
+                let mut rest = candidates.clone();
+                for c in children {
+                    if rest.is_empty() {
+                        break;
+                    }
+                    let held = self.eval(chunk, *c, &rest);
+                    rest.remove(&held);
+                    out.add(&held);
+                }
+                out
+            }
+            Some(Node::Not(inner)) => {
+                let mut out = candidates.clone();
+                out.remove(&self.eval(chunk, *inner, candidates));
+                out
+            }
+            Some(Node::Reference(i)) => {
+                let mut out = Bits::default();
+                if let Some(r) = chunk.program.references.get(*i as usize) {
+                    candidates
+                        .rows()
+                        .filter(|row| self.reference(chunk, r, *row))
+                        .for_each(|row| out.set(row));
+                }
+                out
+            }
+            None => Bits::default(),
+        }
+    }
+
+    /// Asks the deferred questions of `field` for those candidates that have not been asked yet.
+    fn answer(&mut self, chunk: &Chunk<'_>, field: u32, candidates: &Bits) {
+        let Some(answered) = self.answered.get_mut(field as usize) else { return };
+        let mut rows = candidates.clone();
+        rows.remove(answered);
+        if rows.is_empty() {
+            return;
+        }
+        if answered.is_empty() {
+            self.asked.push(field);
+        }
+        answered.add(&rows);
+        let judge = &mut self.judge;
+        self.notes.each(chunk, field, rows.rows(), |row, kind, value| {
+            judge.value(chunk.program, field, kind, value, row);
+        });
+    }
+
+    fn reference(&self, chunk: &Chunk<'_>, r: &Reference, row: usize) -> bool {
+        let read = |f: u32| -> Vec<String> {
+            let mut out = Vec::new();
+            self.notes.each(chunk, f, std::iter::once(row), |_, kind, v| {
+                if !matches!(kind, Kind::Null | Kind::Object | Kind::List) {
+                    out.push(if r.is_cased { v.to_owned() } else { fold(v).into_owned() });
+                }
+            });
+            out
+        };
+        let mine = read(r.field);
+        let theirs: Vec<String> = r.others.iter().flat_map(|f| read(*f)).collect();
+        if mine.is_empty() || theirs.is_empty() {
+            return false;
+        }
+        let holds = mine.iter().any(|a| {
+            theirs.iter().any(|b| match r.compare {
+                Compare::Equals => a == b,
+                Compare::StartsWith => a.starts_with(b),
+                Compare::EndsWith => a.ends_with(b),
+                Compare::Contains => a.contains(b),
+            })
+        });
+        holds != r.is_negated
+    }
+}
+
+impl Judge {
+    fn clear(&mut self) {
+        for p in self.touched.drain(..) {
+            if let Some(place) = self.places.get_mut(p as usize)
+                && let Some(bits) = self.pool.get_mut((*place as usize).wrapping_sub(1))
+            {
+                bits.clear();
+                *place = 0;
+            }
+        }
+    }
+
+    fn bits(&self, predicate: u32) -> Option<&Bits> {
+        let place = *self.places.get(predicate as usize)?;
+        self.pool.get((place as usize).checked_sub(1)?)
+    }
+
+    /// Answers every question about one value of one field.
+    fn value(&mut self, program: &Program, field: u32, kind: Kind, value: &str, row: usize) {
+        let Some(f) = program.per_field.get(field as usize) else { return };
+        let mut marks =
+            Marks { places: &mut self.places, pool: &mut self.pool, touched: &mut self.touched, row };
+        f.exists.into_iter().for_each(|p| marks.set(p));
+        if kind == Kind::Null {
+            f.is_null.into_iter().for_each(|p| marks.set(p));
+            return;
+        }
+        if !f.has_matching {
+            return;
+        }
+        let (scratch, predicates) = (&mut self.scratch, &mut self.predicates);
+        predicates.clear();
+        if matches!(kind, Kind::Object | Kind::List) {
+            if f.matching.asks_text() {
+                minify(value, &mut self.text);
+                f.matching.text(&self.text, scratch, predicates);
+                each_scalar(value, &mut self.text, |_, v| f.matching.text(v, scratch, predicates));
+                predicates.iter().for_each(|p| marks.set(*p));
+            }
+            return;
+        }
+        let cache = self.caches.get_mut(field as usize).filter(|_| value.len() <= VALUE_BYTES_MAX);
+        let Some(cache) = cache.and_then(|c| c.is_helpful().then_some(c)) else {
+            f.matching.scalar(value, scratch, predicates);
+            predicates.iter().for_each(|p| marks.set(*p));
+            return;
+        };
+        let hash = cache.hash(value);
+        if let Some(known) = cache.get(hash, value) {
+            known.iter().for_each(|p| marks.set(*p));
+            return;
+        }
+        f.matching.scalar(value, scratch, predicates);
+        predicates.iter().for_each(|p| marks.set(*p));
+        cache.insert(hash, value, predicates);
+    }
+
+    fn keywords(&mut self, program: &Program, source: Source<'_>, is_malformed: bool, row: usize) {
+        let Some(k) = &program.keywords else { return };
+        let (scratch, predicates) = (&mut self.scratch, &mut self.predicates);
+        predicates.clear();
+        if source.is_json {
+            let text = &mut self.text;
+            k.keywords(scratch, predicates, |f| each_scalar(source.raw, text, |_, v| f(v)));
+        }
+        // A broken JSON text is searched as it is too, like any other line: keys included, but nothing is missed.
+        if !source.is_json || is_malformed {
+            k.scalar(source.raw, scratch, predicates);
+        }
+        let mut marks =
+            Marks { places: &mut self.places, pool: &mut self.pool, touched: &mut self.touched, row };
+        predicates.iter().for_each(|p| marks.set(*p));
+    }
+}
+
+impl Notes {
+    /// `raw`: the event as it lies in the batch, when it lies there unchanged.
+    fn add(&mut self, field: u32, row: usize, kind: Kind, value: &str, raw: Option<&str>) {
+        // Addresses are compared, not followed: a value that lies inside the event needs no copy.
+        let inside = raw.and_then(|r| {
+            let start = value.as_ptr().addr().checked_sub(r.as_ptr().addr())?;
+            (start + value.len() <= r.len()).then_some(start)
+        });
+        let start = inside.unwrap_or(self.text.len());
+        if inside.is_none() {
+            self.text.push_str(value);
+        }
+        if let Some(notes) = self.of.get_mut(field as usize) {
+            let row = u32::try_from(row).unwrap_or(u32::MAX);
+            notes.push(Note { row, kind, in_raw: inside.is_some(), start, end: start + value.len() });
+        }
+    }
+
+    /// Calls `f` with the values of `field` in `rows`, which come in order.
+    fn each(
+        &self,
+        chunk: &Chunk<'_>,
+        field: u32,
+        rows: impl Iterator<Item = usize>,
+        mut f: impl FnMut(usize, Kind, &str),
+    ) {
+        let mut rest = self.of.get(field as usize).map_or(&[][..], Vec::as_slice);
+        for row in rows {
+            let before = rest.partition_point(|n| (n.row as usize) < row);
+            rest = rest.get(before..).unwrap_or_default();
+            for n in rest.iter().take_while(|n| n.row as usize == row) {
+                let bytes = if n.in_raw { chunk.batch.raw(chunk.start + row) } else { self.text.as_bytes() };
+                let value = bytes.get(n.start..n.end).and_then(|b| std::str::from_utf8(b).ok());
+                f(row, n.kind, value.unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// The part of a judge that notes which predicate met the row.
+struct Marks<'a> {
+    places: &'a mut [u32],
+    pool: &'a mut Vec<Bits>,
+    touched: &'a mut Vec<u32>,
+    row: usize,
+}
+
+impl Marks<'_> {
+    fn set(&mut self, predicate: u32) {
+        let Some(place) = self.places.get_mut(predicate as usize) else { return };
+        if *place == 0 {
+            self.touched.push(predicate);
+            let at = self.touched.len();
+            if self.pool.len() < at {
+                self.pool.push(Bits::default());
+            }
+            *place = u32::try_from(at).unwrap_or(0);
+        }
+        if let Some(b) = self.pool.get_mut((*place as usize).wrapping_sub(1)) {
+            b.set(self.row);
+        }
+    }
+}

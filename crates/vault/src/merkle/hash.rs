@@ -1,0 +1,96 @@
+// `sha2` and not `ring`: for the short inputs of a tree it makes 10.3 M nodes/s where `ring` makes 6.5 M (SHA-NI, one
+// thread); on long inputs both are equal.
+use sha2::{Digest, Sha256};
+
+/// SHA-256 output.
+pub type Hash = [u8; 32];
+
+/// Root of the tree without leaves: SHA-256 of nothing (RFC 6962 2.1).
+pub const EMPTY_ROOT: Hash = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27,
+    0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
+
+const LEAF: u8 = 0;
+const NODE: u8 = 1;
+
+/// SHA-256(0x00 ‖ entry). The prefix keeps leaves and nodes apart: without it an inner node could be presented as a leaf.
+#[must_use]
+pub fn leaf_hash(entry: &[u8]) -> Hash {
+    Sha256::new_with_prefix([LEAF]).chain_update(entry).finalize().into()
+}
+
+/// SHA-256(0x01 ‖ left ‖ right).
+#[must_use]
+pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
+    Sha256::new_with_prefix([NODE]).chain_update(left).chain_update(right).finalize().into()
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .map(|d| DIGITS.get(usize::from(d)).map_or('0', |c| char::from(*c)))
+        .collect()
+}
+
+/// A hash from exactly 64 lower-case hex digits. Upper case is refused: one value has one text.
+#[must_use]
+pub fn parse_hex(text: &str) -> Option<Hash> {
+    let mut out = [0; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (o, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let [high, low] = *pair else { return None };
+        *o = digit(high)? << 4 | digit(low)?;
+    }
+    Some(out)
+}
+
+fn digit(c: u8) -> Option<u8> {
+    match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_and_back() {
+        assert_eq!(parse_hex(&hex(&EMPTY_ROOT)), Some(EMPTY_ROOT));
+        assert_eq!(EMPTY_ROOT, model::sha256(&[]));
+        for bad in ["", "e3", &"E".repeat(64), &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(parse_hex(bad), None, "{bad}");
+        }
+    }
+
+    /// RFC 6962 by hand, through another implementation of SHA-256.
+    #[test]
+    fn leaf_and_node_have_their_prefixes() {
+        let a = model::sha256(&[&[0], b"a"]);
+        let b = model::sha256(&[&[0]]);
+        let ab = model::sha256(&[&[1], &a, &b]);
+        assert_eq!((leaf_hash(b"a"), leaf_hash(b""), node_hash(&a, &b)), (a, b, ab));
+    }
+
+    /// Not a test of speed: prints nodes per second of both SHA-256 implementations.
+    #[test]
+    #[ignore = "a measurement; run with --ignored --nocapture"]
+    fn measure_nodes() {
+        let started = std::time::Instant::now();
+        let h = (0..2_000_000).fold(EMPTY_ROOT, |h, _| node_hash(&h, &EMPTY_ROOT));
+        let sha2 = started.elapsed();
+        let started = std::time::Instant::now();
+        let r = (0..2_000_000).fold(EMPTY_ROOT, |h, _| model::sha256(&[&[1], &h, &EMPTY_ROOT]));
+        println!("2M nodes: sha2 {sha2:?} ring {:?}", started.elapsed());
+        assert_eq!(h, r);
+    }
+}

@@ -1,0 +1,594 @@
+//! Entries ↔ tiles ↔ root, in one pass over the entry bundles.
+//!
+//! The same hash stands in up to three places: an entry can be hashed, its hash lies in a level-0 tile, and the hash over 256
+//! of them in a level-1 tile (over the last, incomplete 256: in the checkpoint). Where two disagree the third says which one
+//! was changed, so that a fault names the file that is damaged and not the one that shows it.
+
+use super::checkpoints::{Claim, Claimant, Claims};
+use super::io::{CHUNK_BYTES, list, read_small};
+use super::report::{Fault, FaultCode, Findings};
+use crate::format::paths;
+use crate::merkle::{
+    ENTRY_BYTES_MAX, Hash, Resource, TILE_WIDTH, Tree, hex, leaf_hash, root_of, split_bundle, tile_width,
+};
+use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Largest entry bundle.
+const BUNDLE_BYTES_MAX: usize = 256 * (ENTRY_BYTES_MAX + 2);
+const TILE_BYTES: usize = 256 * 32;
+/// Longest entry in which a flipped bit is looked for: trying costs the square of its length, half a second here.
+const REPAIR_BYTES_MAX: usize = 8 << 10;
+const TILE_HEIGHT: u32 = 8;
+
+/// What the log turned out to be.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub size: u64,
+    pub root: Hash,
+    /// Entries that could not be read, so that nothing is concluded from their absence.
+    pub unread: u64,
+    /// Claims that hold, in order of size.
+    pub held: Vec<Claim>,
+    /// Files of the log beyond its checkpoint.
+    pub unpublished: u64,
+}
+
+struct Pass<'a> {
+    root: &'a Path,
+    size: u64,
+    /// Root that the tree must end in, where a checkpoint says so.
+    target: Option<Hash>,
+    files: BTreeSet<Resource>,
+    tree: Tree,
+    /// Hashes of full tiles, by level, from level 1 up; `None` where nothing is known.
+    upper: Vec<Vec<Hash>>,
+    claims: std::iter::Peekable<std::vec::IntoIter<Claim>>,
+    log: Log,
+    found: &'a mut Findings,
+}
+
+/// Checks the log under `root` and hands every entry, with its index, to `on_leaf` in order.
+pub(super) fn check(
+    root: &Path,
+    claims: Claims,
+    found: &mut Findings,
+    on_leaf: &mut dyn FnMut(u64, &[u8], &mut Findings),
+) -> Log {
+    let files = log_files(root, found);
+    // Without a checkpoint of its own the log is still looked at, so that the rest can be located.
+    let size = claims.current.as_ref().map_or_else(|| size_on_disk(&files), |c| c.size);
+    let mut pass = Pass {
+        root,
+        size,
+        target: claims.current.as_ref().map(|c| c.root),
+        files,
+        tree: Tree::new(),
+        upper: Vec::new(),
+        claims: claims.all.into_iter().peekable(),
+        log: Log { size, ..Log::default() },
+        found,
+    };
+    pass.meet_claims();
+    let bundles = size.div_ceil(TILE_WIDTH);
+    for index in 0..bundles {
+        if !pass.bundle(index, on_leaf) {
+            break;
+        }
+    }
+    pass.upper_tiles();
+    pass.finish()
+}
+
+/// The files of the log; anything else below `log/` is foreign.
+fn log_files(root: &Path, found: &mut Findings) -> BTreeSet<Resource> {
+    let mut files = BTreeSet::new();
+    match list(root, paths::LOG) {
+        Ok((listed, cut)) => {
+            if cut {
+                found.unchecked.push("too many files below log/ to list them all".into());
+            }
+            for path in listed {
+                let inside = path.strip_prefix("log/").unwrap_or(&path);
+                if let Some(resource) = Resource::parse(inside) {
+                    files.insert(resource);
+                } else if path != paths::CHECKPOINT && !path.starts_with("log/checkpoints/") {
+                    if is_scratch(&path) {
+                        found.note("scratch", format!("`{path}` is an unfinished write and no evidence"));
+                    } else {
+                        found.fault(Fault::new(FaultCode::ForeignFile, "no part of the log").file(path));
+                    }
+                }
+            }
+        }
+        Err(e) => found.unchecked.push(format!("log/: {e}")),
+    }
+    files
+}
+
+/// Left behind by a writer that died between writing a file and giving it its name.
+pub(super) fn is_scratch(path: &str) -> bool {
+    path.ends_with(".new")
+}
+
+/// Number of entries that the bundles on disk hold without a gap, by their names.
+fn size_on_disk(files: &BTreeSet<Resource>) -> u64 {
+    let full =
+        (0u64..).take_while(|index| files.contains(&Resource::Entries { index: *index, width: 256 })).count();
+    let index = full as u64;
+    let partial = files.range(Resource::Entries { index, width: 1 }..Resource::Entries { index, width: 256 });
+    let width = partial.last().map_or(0, |r| match r {
+        Resource::Entries { width, .. } => u64::from(*width),
+        Resource::Tile { .. } => 0,
+    });
+    index.saturating_mul(TILE_WIDTH).saturating_add(width)
+}
+
+impl Pass<'_> {
+    fn read(&mut self, resource: Resource, max: usize) -> Option<Vec<u8>> {
+        // The partial file may have gone once the full one exists.
+        for candidate in [resource, resource.with_width(256)] {
+            if !self.files.contains(&candidate) {
+                continue;
+            }
+            match read_small(self.root, &file_name(candidate), max) {
+                Ok(Some(bytes)) => return Some(bytes),
+                Ok(None) => {}
+                Err(e) => {
+                    let code = match candidate {
+                        Resource::Entries { .. } => FaultCode::EntryDamaged,
+                        Resource::Tile { .. } => FaultCode::TileDamaged,
+                    };
+                    self.found
+                        .fault(Fault::new(code, format!("cannot read: {e}")).file(file_name(candidate)));
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// Name of the file that [`Pass::read`] reads for `resource`.
+    fn name(&self, resource: Resource) -> String {
+        let full = resource.with_width(256);
+        file_name(if self.files.contains(&resource) || !self.files.contains(&full) { resource } else { full })
+    }
+
+    /// One bundle. False when nothing is known about it, so that the tree cannot be continued.
+    fn bundle(&mut self, index: u64, on_leaf: &mut dyn FnMut(u64, &[u8], &mut Findings)) -> bool {
+        let width = tile_width(0, index, self.size);
+        let (entries_at, tile_at) =
+            (Resource::Entries { index, width }, Resource::Tile { level: 0, index, width });
+        let bytes = self.read(entries_at, BUNDLE_BYTES_MAX);
+        let tile_bytes = self.read(tile_at, TILE_BYTES);
+        let tile = tile_bytes.as_deref().and_then(|b| hashes(b, width));
+        let is_partial_file = self.files.contains(&entries_at);
+
+        let whole = bytes.as_deref().and_then(|b| whole_bundle(b, width, is_partial_file));
+        let by_entries: Option<Vec<Hash>> = whole.as_ref().map(|e| e.iter().map(|e| leaf_hash(e)).collect());
+        let first = index * TILE_WIDTH;
+
+        if let (Some(entries), Some(own)) = (&whole, &by_entries) {
+            if tile.as_ref() == Some(own) {
+                let own = own.clone();
+                self.older_files(index, width, bytes.as_deref().unwrap_or_default(), &own);
+                self.accept(&own, first, Some(entries), on_leaf);
+                return true;
+            }
+            if tile.is_none() || self.fits(index, own) {
+                let own = own.clone();
+                self.tile_fault(tile_at, tile_bytes.as_deref(), &own);
+                self.older_files(index, width, bytes.as_deref().unwrap_or_default(), &own);
+                self.accept(&own, first, Some(entries), on_leaf);
+                return true;
+            }
+        }
+        let Some(tile) = tile else {
+            self.found.fault(
+                Fault::new(
+                    FaultCode::EntriesMissing,
+                    format!("entries [{first}, {}) are gone", first + u64::from(width)),
+                )
+                .leaf(first)
+                .file(self.name(entries_at)),
+            );
+            return self.skip(index, width, first);
+        };
+        let name = self.name(entries_at);
+        let Some(bytes) = bytes else {
+            let detail = format!(
+                "entries [{first}, {}) are gone; their hashes are in `{}`",
+                first + u64::from(width),
+                self.name(tile_at)
+            );
+            self.found.fault(Fault::new(FaultCode::EntriesMissing, detail).leaf(first).file(name));
+            self.log.unread += u64::from(width);
+            self.accept(&tile, first, None, on_leaf);
+            return true;
+        };
+        // The entries are wrong, or both are: then the tile's word counts, since it decides nothing but the hashes.
+        let entries = salvage(&bytes, &tile, first, &name, is_partial_file, self.found);
+        self.log.unread += entries.iter().filter(|e| e.is_none()).count() as u64;
+        for (at, (hash, entry)) in (first..).zip(tile.iter().zip(&entries)) {
+            self.push(*hash);
+            if let Some(entry) = entry {
+                on_leaf(at, entry, self.found);
+            }
+        }
+        self.close_tile(&tile);
+        if entries.iter().all(Option::is_some) {
+            // What partial files of this bundle must hold is known again.
+            let whole: Vec<u8> = entries.iter().flatten().flat_map(|e| with_length(e)).collect();
+            self.older_files(index, width, &whole, &tile);
+        }
+        true
+    }
+
+    /// Whether these hashes are what the level above (or the checkpoint) says about tile `index`.
+    fn fits(&mut self, index: u64, hashes: &[Hash]) -> bool {
+        if hashes.len() as u64 == TILE_WIDTH {
+            return self.parent(index) == Some(root_of(hashes));
+        }
+        let mut tree = self.tree.clone();
+        tree.extend(hashes.iter().copied());
+        self.target == Some(tree.root())
+    }
+
+    /// Hash of the full level-0 tile `index` by the level-1 tile.
+    fn parent(&mut self, index: u64) -> Option<Hash> {
+        let number = index / TILE_WIDTH;
+        let width = tile_width(1, number, self.size);
+        let bytes = self.read(Resource::Tile { level: 1, index: number, width }, TILE_BYTES)?;
+        let at = usize::try_from(index % TILE_WIDTH).ok()?;
+        hashes(&bytes, width)?.get(at).copied()
+    }
+
+    fn tile_fault(&mut self, at: Resource, bytes: Option<&[u8]>, expected: &[Hash]) {
+        let name = self.name(at);
+        let fault = match bytes {
+            None => Fault::new(FaultCode::TileMissing, "a tile is gone").file(name),
+            Some(bytes) => {
+                let (from, to) = difference(&expected.concat(), bytes);
+                Fault::new(FaultCode::TileDamaged, "a tile does not hold the hashes of its entries")
+                    .file(name)
+                    .bytes(from, to)
+            }
+        };
+        self.found.fault(fault);
+    }
+
+    fn accept(
+        &mut self,
+        hashes: &[Hash],
+        first: u64,
+        entries: Option<&[&[u8]]>,
+        on_leaf: &mut dyn FnMut(u64, &[u8], &mut Findings),
+    ) {
+        for (i, hash) in hashes.iter().enumerate() {
+            self.push(*hash);
+            if let Some(entry) = entries.and_then(|e| e.get(i)) {
+                on_leaf(first + i as u64, entry, self.found);
+            }
+        }
+        self.close_tile(hashes);
+    }
+
+    fn push(&mut self, hash: Hash) {
+        self.tree.push(hash);
+        self.meet_claims();
+    }
+
+    /// Remembers the hash of a full tile for the levels above.
+    fn close_tile(&mut self, hashes: &[Hash]) {
+        if hashes.len() as u64 == TILE_WIDTH {
+            self.carry(root_of(hashes));
+        }
+    }
+
+    fn carry(&mut self, hash: Hash) {
+        let mut carry = Some(hash);
+        let mut level = 0;
+        while let Some(hash) = carry.take() {
+            if self.upper.len() <= level {
+                self.upper.push(Vec::new());
+            }
+            let Some(hashes) = self.upper.get_mut(level) else { return };
+            hashes.push(hash);
+            if (hashes.len() as u64).is_multiple_of(TILE_WIDTH) {
+                let start = hashes.len() - TILE_WIDTH as usize;
+                carry = hashes.get(start..).map(root_of);
+            }
+            level += 1;
+        }
+    }
+
+    /// Continues the tree over a bundle of which neither entries nor hashes are left.
+    fn skip(&mut self, index: u64, width: u16, first: u64) -> bool {
+        self.log.unread += u64::from(width);
+        let parent = if u64::from(width) == TILE_WIDTH { self.parent(index) } else { None };
+        if let Some(hash) = parent {
+            self.tree.push_node(TILE_HEIGHT, hash);
+            self.meet_claims();
+            self.carry(hash);
+            return true;
+        }
+        self.log.unread += self.size.saturating_sub(first + u64::from(width));
+        self.found
+            .unchecked
+            .push(format!("leaves [{first}, {}): neither entries nor hashes are left", self.size));
+        false
+    }
+
+    /// Compares every claim about the present size.
+    fn meet_claims(&mut self) {
+        let size = self.tree.size();
+        while let Some(claim) = self.claims.next_if(|c| c.size <= size) {
+            if claim.size < size {
+                // Inside a skipped bundle: the root at that size is not known.
+                self.found.unchecked.push(format!("{}: the entries around its size are gone", claim.by));
+                continue;
+            }
+            let root = self.tree.root();
+            if root == claim.root {
+                self.log.held.push(claim);
+                continue;
+            }
+            let fault = match &claim.by {
+                Claimant::Log => {
+                    Fault::new(FaultCode::RootMismatch, "the entries do not hash to the root in the checkpoint")
+                        .file(paths::CHECKPOINT)
+                }
+                Claimant::Kept(path) => Fault::new(
+                    FaultCode::Inconsistent,
+                    format!("the log does not continue a checkpoint that it signed at size {size}: history was rewritten"),
+                )
+                .file(path.clone()),
+                Claimant::Known(name) => Fault::new(
+                    FaultCode::Inconsistent,
+                    format!("the log does not continue the known checkpoint `{name}` of size {size}: history was rewritten"),
+                ),
+            };
+            self.found.fault(fault.differs(hex(&claim.root), hex(&root)));
+        }
+    }
+
+    /// Partial files of bundle `index` that are no longer needed and still there.
+    fn older_files(&mut self, index: u64, width: u16, bundle: &[u8], own: &[Hash]) {
+        let older = |level: Option<u8>| {
+            let make = |width| match level {
+                None => Resource::Entries { index, width },
+                Some(level) => Resource::Tile { level, index, width },
+            };
+            (make(1), make(255))
+        };
+        let (from, to) = older(None);
+        let list: Vec<Resource> = self.files.range(from..=to).copied().collect();
+        for file in list {
+            let Resource::Entries { width: w, .. } = file else { continue };
+            if w >= width {
+                continue;
+            }
+            let (entries, _) = split_bundle(bundle);
+            let used: usize = entries.iter().take(usize::from(w)).map(|e| e.len() + 2).sum();
+            self.compare(
+                file,
+                bundle.get(..used).unwrap_or_default(),
+                FaultCode::EntryDamaged,
+                BUNDLE_BYTES_MAX,
+            );
+        }
+        let (from, to) = older(Some(0));
+        let list: Vec<Resource> = self.files.range(from..=to).copied().collect();
+        for file in list {
+            let Resource::Tile { width: w, .. } = file else { continue };
+            if w < width {
+                let expected = own.get(..usize::from(w)).unwrap_or_default().concat();
+                self.compare(file, &expected, FaultCode::TileDamaged, TILE_BYTES);
+            }
+        }
+    }
+
+    fn compare(&mut self, file: Resource, expected: &[u8], code: FaultCode, max: usize) {
+        let Some(bytes) = self.read(file, max) else { return };
+        if bytes != expected {
+            let (from, to) = difference(expected, &bytes);
+            self.found.fault(
+                Fault::new(code, "a file of the log differs from what its entries give")
+                    .file(file_name(file))
+                    .bytes(from, to),
+            );
+        }
+    }
+
+    /// Tiles of level 1 and above against the hashes made from below; and that all of them are there.
+    fn upper_tiles(&mut self) {
+        let upper = std::mem::take(&mut self.upper);
+        for (level, known) in (1u8..).zip(&upper) {
+            for (index, part) in (0u64..).zip(known.chunks(TILE_WIDTH as usize)) {
+                let width = u16::try_from(part.len()).unwrap_or(0);
+                let at = Resource::Tile { level, index, width };
+                if !self.files.contains(&at) && !self.files.contains(&at.with_width(256)) {
+                    self.found
+                        .fault(Fault::new(FaultCode::TileMissing, "a tile is gone").file(file_name(at)));
+                }
+                let (from, to) = (at.with_width(1), at.with_width(256));
+                let present: Vec<Resource> = self.files.range(from..=to).copied().collect();
+                for file in present {
+                    let Resource::Tile { width: w, .. } = file else { continue };
+                    // Wider than what the checkpoint covers: not published, and counted in `finish`.
+                    if let Some(expected) = part.get(..usize::from(w)) {
+                        self.compare(file, &expected.concat(), FaultCode::TileDamaged, TILE_BYTES);
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Log {
+        let size = self.size;
+        self.log.root = self.tree.root();
+        self.log.unpublished = self
+            .files
+            .iter()
+            .filter(|r| {
+                let (level, index, width) = match **r {
+                    Resource::Entries { index, width } => (0, index, width),
+                    Resource::Tile { level, index, width } => (level, index, width),
+                };
+                width > tile_width(level, index, size)
+            })
+            .count() as u64;
+        for claim in self.claims {
+            let detail = format!(
+                "{} is of size {}, the log ends at {}: its end was cut off, or an older copy was put back",
+                claim.by,
+                claim.size,
+                self.tree.size()
+            );
+            let fault = Fault::new(FaultCode::Truncated, detail).differs(claim.size, self.tree.size());
+            match claim.by {
+                // The entries that are missing are reported already.
+                Claimant::Log => {}
+                Claimant::Kept(path) => self.found.fault(fault.file(path)),
+                Claimant::Known(_) => self.found.fault(fault),
+            }
+        }
+        self.log
+    }
+}
+
+fn file_name(resource: Resource) -> String {
+    format!("{}/{resource}", paths::LOG)
+}
+
+/// The first `width` hashes of a tile file.
+fn hashes(bytes: &[u8], width: u16) -> Option<Vec<Hash>> {
+    let (all, rest) = bytes.as_chunks::<32>();
+    if !rest.is_empty() {
+        return None;
+    }
+    all.get(..usize::from(width)).map(<[Hash]>::to_vec)
+}
+
+/// The entries of a bundle that has the right form: exactly `width` of them in a file of that width, at least as many in the
+/// full file that took its place.
+fn whole_bundle(bytes: &[u8], width: u16, exact: bool) -> Option<Vec<&[u8]>> {
+    let (mut entries, rest) = split_bundle(bytes);
+    if rest != 0 || (exact && entries.len() != usize::from(width)) || entries.len() < usize::from(width) {
+        return None;
+    }
+    entries.truncate(usize::from(width));
+    Some(entries)
+}
+
+/// First and last differing byte, as a range of at most one chunk from the first.
+pub(super) fn difference(expected: &[u8], found: &[u8]) -> (u64, u64) {
+    let from = expected.iter().zip(found).take_while(|(a, b)| a == b).count();
+    let to = if expected.len() == found.len() {
+        let same = expected.iter().rev().zip(found.iter().rev()).take_while(|(a, b)| a == b).count();
+        found.len().saturating_sub(same)
+    } else {
+        found.len()
+    };
+    (from as u64, to.clamp(from, from + CHUNK_BYTES) as u64)
+}
+
+/// An entry as it stands in a bundle.
+fn with_length(entry: &[u8]) -> Vec<u8> {
+    let mut out = u16::try_from(entry.len()).unwrap_or(u16::MAX).to_be_bytes().to_vec();
+    out.extend_from_slice(entry);
+    out
+}
+
+/// Entries of a damaged bundle that still hash to their tile, or that can be made to; each that does not is a fault with its
+/// bytes. The hash of the whole entry is known, so small damage is undone by trying: a length field that lies, one flipped
+/// bit. The rest of the vault can then still be compared with what the entry said.
+fn salvage<'b>(
+    bytes: &'b [u8],
+    tile: &[Hash],
+    first: u64,
+    name: &str,
+    exact: bool,
+    found: &mut Findings,
+) -> Vec<Option<Cow<'b, [u8]>>> {
+    let (mut out, mut at, mut lost) = (Vec::new(), 0usize, 0u32);
+    for (leaf, hash) in (first..).zip(tile) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let said = rest.first_chunk::<2>().map(|b| usize::from(u16::from_be_bytes(*b)));
+        let entry = said.and_then(|n| rest.get(2..n + 2));
+        if let Some(entry) = entry.filter(|e| leaf_hash(e) == *hash) {
+            at += entry.len() + 2;
+            out.push(Some(Cow::Borrowed(entry)));
+            lost = 0;
+            continue;
+        }
+        let fault = |detail: &str| Fault::new(FaultCode::EntryDamaged, detail).leaf(leaf).file(name);
+        if let Some(n) = rest.get(2..).and_then(|body| length_by_hash(body, hash)) {
+            let fault = fault("the length of an entry is damaged; the entry is whole");
+            found.fault(fault.bytes(at as u64, at as u64 + 2));
+            out.push(rest.get(2..n + 2).map(Cow::Borrowed));
+            at += n + 2;
+            continue;
+        }
+        if let Some((byte, right)) = entry.and_then(|e| one_bit(e, hash)) {
+            let here = (at + 2 + byte) as u64;
+            found.fault(
+                fault("one bit of an entry is flipped; its hash gives the entry back").bytes(here, here + 1),
+            );
+            at += right.len() + 2;
+            out.push(Some(Cow::Owned(right)));
+            continue;
+        }
+        lost += 1;
+        // Two in a row: the lengths can no longer be trusted, and guessing would only name innocent bytes.
+        if lost > 1 {
+            break;
+        }
+        let end = entry.map_or(bytes.len(), |e| at + e.len() + 2).min(at + CHUNK_BYTES);
+        found.fault(fault("an entry does not hash to its tile").bytes(at as u64, end.max(at) as u64));
+        at = entry.map_or(bytes.len(), |e| at + e.len() + 2);
+        out.push(None);
+    }
+    if out.len() == tile.len() && at < bytes.len() && exact {
+        let detail = "bytes behind the last entry";
+        let end = bytes.len().min(at + CHUNK_BYTES);
+        found.fault(Fault::new(FaultCode::EntryDamaged, detail).file(name).bytes(at as u64, end as u64));
+    }
+    out.resize(tile.len(), None);
+    out
+}
+
+/// The entry with the one bit turned back that makes it hash to `leaf`, and the byte it is in.
+fn one_bit(entry: &[u8], leaf: &Hash) -> Option<(usize, Vec<u8>)> {
+    if entry.len() > REPAIR_BYTES_MAX {
+        return None;
+    }
+    let mut before = Sha256::new_with_prefix([0u8]);
+    for (at, byte) in entry.iter().enumerate() {
+        let after = entry.get(at + 1..)?;
+        for bit in 0..8u8 {
+            let right = byte ^ (1 << bit);
+            if Hash::from(before.clone().chain_update([right]).chain_update(after).finalize()) == *leaf {
+                let mut out = entry.to_vec();
+                *out.get_mut(at)? = right;
+                return Some((at, out));
+            }
+        }
+        before.update([*byte]);
+    }
+    None
+}
+
+/// Length of the prefix of `body` that hashes to `leaf`.
+fn length_by_hash(body: &[u8], leaf: &Hash) -> Option<usize> {
+    let mut ctx = Sha256::new_with_prefix([0u8]);
+    for n in 0..=body.len().min(ENTRY_BYTES_MAX) {
+        if Hash::from(ctx.clone().finalize()) == *leaf {
+            return Some(n);
+        }
+        ctx.update(body.get(n..=n).unwrap_or_default());
+    }
+    None
+}

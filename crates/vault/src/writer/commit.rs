@@ -1,0 +1,576 @@
+//! The preparer gives seqs, writes envelopes and hashes; the encoder compresses and encrypts. No allocation per event.
+
+use super::Ack;
+use super::queue::{Item, Pending, Reply, Work};
+use super::shared::Shared;
+use crate::disk::{DiskFile, replace_file_durable};
+use crate::error::VaultError;
+use crate::format::envelope::{Pieces, write_row};
+use crate::format::event::{Salter, event_leaf, sha256};
+use crate::format::paths;
+use crate::format::wal::{
+    Commit, FRAME_HEAD_BYTES, FrameHead, FrameKey, FrameWriter, Header, Kind, MAC_BYTES, begin_batch,
+    push_row,
+};
+use crate::merkle::Hash;
+use crate::read::{CommitEntry, Facts, FrameEntry, WalTail, WalTrees, wal_segment};
+use bytes::Bytes;
+use model::{Batch, EventId, Provenance, Row, SourcePosition, Span};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A commit up to this size is encoded by the preparer itself when nothing is ahead of it: handing it on costs more than it saves.
+const INLINE_BYTES: usize = 64 << 10;
+
+/// A WAL file is closed at this many rows or commits as well: what is kept in memory about it (a leaf hash per row, an index
+/// entry per commit) then stays below about 100 MB whatever the length of events.
+const WAL_ROWS_MAX: u64 = 1 << 21;
+const WAL_COMMITS_MAX: u64 = 1 << 17;
+
+/// How long to wait between looks at a disk that is full.
+pub(crate) const FULL_WAIT: Duration = Duration::from_millis(50);
+
+/// What the encoder gets.
+pub(crate) enum Draft {
+    Commit(Box<DraftCommit>),
+    Close(Option<Arc<WalTail>>, Option<Reply<()>>),
+}
+
+/// A commit whose events have their seqs, envelopes and hashes.
+pub(crate) struct DraftCommit {
+    wal: Arc<Mutex<WalEnd>>,
+    frames: Vec<DraftFrame>,
+    first_seq: u64,
+    commit: Commit,
+    waiters: Vec<(Pending, Ack)>,
+    foreign_rows: u64,
+}
+
+struct DraftFrame {
+    dataset: Arc<str>,
+    /// Its arena is the frame's payload.
+    batch: Batch,
+    leaves: Vec<Hash>,
+}
+
+/// What the syncer gets.
+pub(crate) enum Prepared {
+    Commit(Box<PreparedCommit>),
+    /// The WAL is finished: seal it, then answer.
+    Close(Option<Arc<WalTail>>, Option<Reply<()>>),
+}
+
+pub(crate) struct PreparedCommit {
+    pub file: Arc<dyn DiskFile>,
+    pub tail: Arc<WalTail>,
+    pub offset: u64,
+    pub bytes: Vec<u8>,
+    pub entry: Arc<CommitEntry>,
+    pub waiters: Vec<(Pending, Ack)>,
+    pub foreign_rows: u64,
+}
+
+/// A WAL file that is being filled, as the preparer knows it.
+struct OpenWal {
+    tail: Arc<WalTail>,
+    end: Arc<Mutex<WalEnd>>,
+    trees: WalTrees,
+    salters: BTreeMap<Arc<str>, Salter>,
+}
+
+/// Where the file ends: what changes with every frame. Locked by whoever encodes; never by two at a time.
+pub(crate) struct WalEnd {
+    tail: Arc<WalTail>,
+    file: Arc<dyn DiskFile>,
+    writer: FrameWriter,
+    offset: u64,
+    /// SHA-256 of the last commit frame.
+    last_commit: Hash,
+    rows: u64,
+    commits: u64,
+    /// It was asked to be sealed for its size.
+    is_full: bool,
+}
+
+/// Where the next WAL goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub wal: u64,
+    pub seq: u64,
+    pub previous: Hash,
+}
+
+pub(crate) struct Preparer {
+    shared: Arc<Shared>,
+    next: Start,
+    wal: Option<OpenWal>,
+    /// The file before, whose last commit the next header names.
+    before: Option<Arc<Mutex<WalEnd>>>,
+}
+
+impl Preparer {
+    pub(crate) fn new(shared: Arc<Shared>, start: Start) -> Preparer {
+        Preparer { shared, next: start, wal: None, before: None }
+    }
+
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            match shared.queue.take_work(shared.settings.commit_bytes, shared.settings.commit_wait) {
+                Work::Stop => return,
+                Work::Seal(reply) => self.close_wal(reply),
+                Work::Commit(group, is_idle) => self.commit(group, is_idle),
+            }
+            if let Some(error) = shared.poisoned() {
+                refuse(shared.queue.drain(), &error);
+            }
+        }
+    }
+
+    fn close_wal(&mut self, reply: Option<Reply<()>>) {
+        let closed = self.wal.take();
+        self.shared.facts.wal_since.store(0, Ordering::Release);
+        let tail = closed.as_ref().map(|w| Arc::clone(&w.tail));
+        self.before = closed.map(|w| w.end).or(self.before.take());
+        self.shared.queue.offer_draft(Draft::Close(tail, reply));
+    }
+
+    fn commit(&mut self, group: Vec<Pending>, is_idle: bool) {
+        if let Some(error) = self.shared.poisoned() {
+            return refuse(group.into_iter().map(Item::Append).collect(), &error);
+        }
+        if self.wal.is_none() {
+            match self.open_wal() {
+                Ok(Some(wal)) => self.wal = Some(wal),
+                // Stopping while the disk is full: the appenders are told by their dropped replies.
+                Ok(None) => return,
+                Err(error) => return refuse(group.into_iter().map(Item::Append).collect(), &error),
+            }
+        }
+        let Some(wal) = &mut self.wal else { return };
+        let bytes: usize = group.iter().map(|p| p.bytes).sum();
+        match draft(&self.shared, wal, &mut self.next, group) {
+            Some(draft) if is_idle && bytes <= INLINE_BYTES => encode(&self.shared, draft),
+            Some(draft) => self.shared.queue.offer_draft(Draft::Commit(Box::new(draft))),
+            // Trees have moved: going on would commit to events that are not there.
+            None => self.shared.poison(format!("a row could not be written to WAL {}", wal.tail.number())),
+        }
+    }
+
+    /// A new file with a new key. On a full disk it waits; `None` when the vault stops meanwhile.
+    fn open_wal(&mut self) -> Result<Option<OpenWal>, VaultError> {
+        loop {
+            match self.create_wal() {
+                Err(CreateError::Full) => {
+                    self.shared.facts.is_full.store(true, Ordering::Release);
+                    if !self.shared.queue.pause(FULL_WAIT) {
+                        return Ok(None);
+                    }
+                }
+                Err(CreateError::Other(e)) => return Err(e),
+                Ok(wal) => return Ok(Some(wal)),
+            }
+        }
+    }
+
+    fn create_wal(&mut self) -> Result<OpenWal, CreateError> {
+        let shared = &self.shared;
+        if !has_room(shared, 0) {
+            return Err(CreateError::Full);
+        }
+        if let Some(before) = &self.before {
+            shared.queue.wait_encoded();
+            self.next.previous = lock(before).last_commit;
+        }
+        let number = self.next.wal;
+        let mut id = [0u8; 16];
+        shared.host.random.fill(&mut id).map_err(VaultError::from)?;
+        let context = shared.keys.context("", &wal_segment(number));
+        let (dek, wrap) = shared.host.keys.generate(&context).map_err(VaultError::from)?;
+        let disk = shared.host.disk.as_ref();
+        let wrap_path = shared.dir.join(paths::wrap(&id));
+        replace_file_durable(disk, &shared.dir, &wrap_path, &wrap)
+            .map_err(|e| CreateError::new("write", &wrap_path, &e))?;
+        let header = Header {
+            vault: shared.id,
+            shard: shared.settings.shard,
+            wal: number,
+            first_seq: self.next.seq,
+            created: shared.now(),
+            previous: self.next.previous,
+            dek: id,
+            key_block: Vec::new(),
+        };
+        let bytes = header.encode();
+        let (_, length, crc) = Header::decode(&bytes)
+            .map_err(|e| CreateError::Other(VaultError::corrupt(&shared.dir, e.to_string())))?;
+        let path = shared.dir.join(paths::wal(number));
+        let wal_folder = shared.dir.join(paths::WAL);
+        let create = || -> std::io::Result<(Arc<dyn DiskFile>, std::fs::File, FrameWriter)> {
+            let file = disk.create(&path)?;
+            file.write_at(&bytes, 0)?;
+            file.sync_data()?;
+            // Else a crash could lose the name of a file that holds acknowledged events (V2).
+            disk.sync_folder(&wal_folder)?;
+            let writer = FrameWriter::new(FrameKey::new(&dek, crc, number))?;
+            Ok((Arc::from(file), std::fs::File::open(&path)?, writer))
+        };
+        let (file, reading, writer) = create().map_err(|e| CreateError::new("create", &path, &e))?;
+        shared.keys.keep(id, dek.clone());
+        let key = FrameKey::new(&dek, crc, number);
+        let tail = Arc::new(WalTail::new(header, path, reading, key, dek));
+        self.next.wal += 1;
+        shared.facts.wal_since.store(tail.header.created.0, Ordering::Release);
+        let (offset, last_commit) = (length as u64, self.next.previous);
+        let end = WalEnd {
+            tail: Arc::clone(&tail),
+            file,
+            writer,
+            offset,
+            last_commit,
+            rows: 0,
+            commits: 0,
+            is_full: false,
+        };
+        let end = Arc::new(Mutex::new(end));
+        Ok(OpenWal { tail, end, trees: WalTrees::default(), salters: BTreeMap::new() })
+    }
+}
+
+enum CreateError {
+    Full,
+    Other(VaultError),
+}
+
+impl CreateError {
+    fn new(what: &'static str, path: &std::path::Path, e: &std::io::Error) -> CreateError {
+        if e.kind() == std::io::ErrorKind::StorageFull {
+            CreateError::Full
+        } else {
+            VaultError::io(what, path, e).into()
+        }
+    }
+}
+
+impl From<VaultError> for CreateError {
+    fn from(e: VaultError) -> CreateError {
+        CreateError::Other(e)
+    }
+}
+
+/// Whether `bytes` can be written without touching the reserve.
+pub(crate) fn has_room(shared: &Shared, bytes: u64) -> bool {
+    // A disk that cannot say is asked by writing to it.
+    let Ok(space) = shared.host.disk.space(&shared.dir) else { return true };
+    space.free >= reserve(shared, space.total).saturating_add(bytes)
+}
+
+pub(crate) fn reserve(shared: &Shared, total: u64) -> u64 {
+    let share = total / 100 * u64::from(shared.settings.reserve_percent);
+    shared.settings.reserve_bytes.max(share)
+}
+
+pub(crate) fn refuse(items: Vec<Item>, error: &VaultError) {
+    for item in items {
+        match item {
+            Item::Append(Pending { reply: Some(reply), .. }) => drop(reply.send(Err(error.clone()))),
+            Item::Seal(Some(reply)) => drop(reply.send(Err(error.clone()))),
+            Item::Append(_) | Item::Seal(None) => {}
+        }
+    }
+}
+
+/// The rows of one dataset in one commit. The payload becomes the arena of the batch that readers get: one copy in all.
+struct FrameRows {
+    dataset: Arc<str>,
+    payload: Vec<u8>,
+    rows: Vec<Row>,
+    leaves: Vec<Hash>,
+    provenances: Vec<Arc<Provenance>>,
+    pieces: Vec<Pieces>,
+    salter: Salter,
+}
+
+impl FrameRows {
+    fn new(dataset: &Arc<str>, salter: Salter, bytes: usize) -> FrameRows {
+        let mut payload = Vec::with_capacity(bytes);
+        begin_batch(dataset, &mut payload);
+        FrameRows {
+            dataset: Arc::clone(dataset),
+            payload,
+            rows: Vec::new(),
+            leaves: Vec::new(),
+            provenances: Vec::new(),
+            pieces: Vec::new(),
+            salter,
+        }
+    }
+
+    fn provenance(&mut self, p: &Arc<Provenance>) -> u32 {
+        // Batches of one source follow each other with the same provenance; within a batch the caller keeps a table.
+        let known = self.provenances.iter().rev().take(8).position(|q| Arc::ptr_eq(p, q) || p == q);
+        let index = match known {
+            Some(back) => self.provenances.len() - 1 - back,
+            None => {
+                self.pieces.push(Pieces::new(p, &self.dataset));
+                self.provenances.push(Arc::clone(p));
+                self.provenances.len() - 1
+            }
+        };
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    fn push(&mut self, mut row: Row, natural_key: &[u8], raw: &[u8], raw_hash: &Hash) -> Option<()> {
+        let pieces = self.pieces.get(row.provenance as usize)?;
+        let spans =
+            push_row(&mut self.payload, row.event_time, natural_key, raw, |o| write_row(pieces, &row, o))?;
+        let envelope = self.payload.get(spans.envelope.start as usize..spans.envelope.end as usize)?;
+        self.leaves.push(event_leaf(&self.salter.salt(row.seq), &sha256(envelope), raw_hash));
+        row.raw = spans.raw;
+        row.natural_key = if natural_key.is_empty() { Span::EMPTY } else { spans.natural_key };
+        row.dataset = 0;
+        self.rows.push(row);
+        Some(())
+    }
+}
+
+/// Key for joins is text, or it is none: the column has no place for other bytes.
+fn natural_key(batch: &Batch, row: &Row) -> Span {
+    let key = batch.bytes(row.natural_key);
+    let is_text = key.len() <= usize::from(u16::MAX) && std::str::from_utf8(key).is_ok();
+    if is_text { row.natural_key } else { Span::EMPTY }
+}
+
+/// Provenances of one batch as those of the frames: a table per dataset, so that a row costs a look and no comparison.
+struct Table<'a> {
+    batch: &'a Batch,
+    known: Vec<(u16, Vec<u32>)>,
+}
+
+impl Table<'_> {
+    fn index(&mut self, row: &Row, frame: &mut FrameRows) -> Option<u32> {
+        let at = match self.known.iter().position(|(d, _)| *d == row.dataset) {
+            Some(at) => at,
+            None => {
+                self.known.push((row.dataset, vec![u32::MAX; self.batch.provenances.len().max(1)]));
+                self.known.len() - 1
+            }
+        };
+        static NOBODY: std::sync::LazyLock<Arc<Provenance>> = std::sync::LazyLock::new(Arc::default);
+        let (_, table) = self.known.get_mut(at)?;
+        let Some(slot) = table.get_mut(row.provenance as usize) else {
+            return Some(frame.provenance(&NOBODY));
+        };
+        if *slot == u32::MAX {
+            *slot = frame.provenance(self.batch.provenances.get(row.provenance as usize).unwrap_or(&NOBODY));
+        }
+        Some(*slot)
+    }
+}
+
+type Rows = BTreeMap<Arc<str>, FrameRows>;
+
+fn frames_of(
+    shared: &Shared,
+    wal: &mut OpenWal,
+    next_seq: &mut u64,
+    group: &[Pending],
+) -> Option<(Rows, Vec<Ack>)> {
+    let mut frames = Rows::new();
+    let mut acks = Vec::with_capacity(group.len());
+    let bytes: usize = group.iter().map(|p| p.bytes).sum();
+    for pending in group {
+        let batch = &pending.batch;
+        let received = shared.now();
+        let first_seq = *next_seq;
+        let mut table = Table { batch, known: Vec::new() };
+        for (row, raw_hash) in batch.rows.iter().zip(&pending.raw_hashes) {
+            let dataset = batch.datasets.get(usize::from(row.dataset))?;
+            if !frames.contains_key(dataset) {
+                let tail = &wal.tail;
+                let salter = wal
+                    .salters
+                    .entry(Arc::clone(dataset))
+                    .or_insert_with(|| Salter::new(&tail.seed(dataset)));
+                frames.insert(Arc::clone(dataset), FrameRows::new(dataset, salter.clone(), bytes));
+            }
+            let frame = frames.get_mut(dataset)?;
+            let provenance = table.index(row, frame)?;
+            let seq = *next_seq;
+            *next_seq = next_seq.checked_add(1)?;
+            let id = if row.id.is_none() { own_id(shared, seq) } else { row.id };
+            let key = batch.bytes(natural_key(batch, row));
+            frame.push(Row { seq, received, id, provenance, ..*row }, key, batch.bytes(row.raw), raw_hash)?;
+        }
+        let rows = *next_seq - first_seq;
+        let last_seq = next_seq.saturating_sub(1).max(first_seq);
+        acks.push(Ack { shard: shared.settings.shard, first_seq, last_seq, rows });
+    }
+    Some((frames, acks))
+}
+
+/// Frozen: vault id ‖ shard (u32 LE) ‖ seq (u64 LE), each with its length before it.
+fn own_id(shared: &Shared, seq: u64) -> EventId {
+    EventId::of(&[&shared.id, &shared.settings.shard.to_le_bytes(), &seq.to_le_bytes()])
+}
+
+/// Later values of a key replace earlier ones; order by key (O1).
+fn positions_of(group: &[Pending]) -> Vec<SourcePosition> {
+    let mut out: BTreeMap<&Arc<str>, &SourcePosition> = BTreeMap::new();
+    for p in group.iter().flat_map(|p| p.batch.positions.iter()) {
+        out.insert(&p.key, p);
+    }
+    out.into_values().cloned().collect()
+}
+
+/// Gives seqs and hashes to a group; `None` when a row cannot be written.
+fn draft(shared: &Shared, wal: &mut OpenWal, next: &mut Start, group: Vec<Pending>) -> Option<DraftCommit> {
+    let first_seq = next.seq;
+    let mut seq = first_seq;
+    let (rows_of, acks) = frames_of(shared, wal, &mut seq, &group)?;
+    let (mut frames, mut foreign_rows) = (Vec::with_capacity(rows_of.len()), 0);
+    for (dataset, frame) in rows_of {
+        if !dataset.starts_with("avouch.") {
+            foreign_rows += frame.rows.len() as u64;
+        }
+        wal.trees.extend(&dataset, &frame.leaves);
+        let batch = Batch {
+            arena: Bytes::from(frame.payload),
+            rows: Arc::new(frame.rows),
+            provenances: Arc::new(frame.provenances),
+            datasets: Arc::new(vec![Arc::clone(&dataset)]),
+            positions: Arc::default(),
+        };
+        frames.push(DraftFrame { dataset, batch, leaves: frame.leaves });
+    }
+    let commit =
+        Commit { end_seq: seq, positions: positions_of(&group), root: wal.trees.root(), mac: [0; MAC_BYTES] };
+    next.seq = seq;
+    let waiters = group.into_iter().zip(acks).collect();
+    Some(DraftCommit { wal: Arc::clone(&wal.end), frames, first_seq, commit, waiters, foreign_rows })
+}
+
+/// The encoder's thread.
+pub(crate) fn run_encoder(shared: &Shared) {
+    while let Some(draft) = shared.queue.take_draft() {
+        match draft {
+            Draft::Commit(draft) => encode(shared, *draft),
+            Draft::Close(tail, reply) => {
+                shared.facts.wal_bytes.store(0, Ordering::Release);
+                shared.queue.offer(Prepared::Close(tail, reply));
+            }
+        }
+    }
+}
+
+/// Makes the bytes of a commit and hands it to the syncer.
+fn encode(shared: &Shared, draft: DraftCommit) {
+    let DraftCommit { wal, frames, first_seq, commit, waiters, foreign_rows } = draft;
+    let mut wal = lock(&wal);
+    match frame_bytes(&mut wal, frames, first_seq, commit) {
+        Ok((bytes, entry)) => {
+            let offset = wal.offset;
+            wal.offset = entry.end_offset;
+            wal.last_commit = entry.hash;
+            shared.facts.wal_bytes.store(wal.offset, Ordering::Release);
+            wal.rows += entry.end_seq - entry.first_seq;
+            wal.commits += 1;
+            let is_full = wal.offset >= shared.settings.seal_bytes
+                || wal.rows >= WAL_ROWS_MAX
+                || wal.commits >= WAL_COMMITS_MAX;
+            if is_full && !wal.is_full {
+                wal.is_full = true;
+                shared.queue.push_seal(None);
+            }
+            let (file, tail) = (Arc::clone(&wal.file), Arc::clone(&wal.tail));
+            let entry = Arc::new(entry);
+            let prepared = PreparedCommit { file, tail, offset, bytes, entry, waiters, foreign_rows };
+            shared.queue.offer(Prepared::Commit(Box::new(prepared)));
+        }
+        Err(e) => {
+            // Frame numbers have moved: going on could repeat a nonce.
+            shared.poison(format!("cannot encode a commit of `{}`: {e}", wal.tail.path.display()));
+            if let Some(error) = shared.poisoned() {
+                refuse(waiters.into_iter().map(|(p, _)| Item::Append(p)).collect(), &error);
+            }
+        }
+    }
+}
+
+fn frame_bytes(
+    wal: &mut WalEnd,
+    frames: Vec<DraftFrame>,
+    first_seq: u64,
+    commit: Commit,
+) -> std::io::Result<(Vec<u8>, CommitEntry)> {
+    let malformed = || std::io::Error::other("a frame is malformed");
+    let mut bytes = Vec::with_capacity(frames.iter().map(|f| f.batch.arena.len() / 2).sum::<usize>() + 512);
+    let (mut entries, mut rows) = (Vec::with_capacity(frames.len()), 0u32);
+    for DraftFrame { dataset, batch, leaves } in frames {
+        let Some(low) = batch.rows.first().map(|r| r.seq) else { continue };
+        let n = u32::try_from(batch.len()).map_err(|_| malformed())?;
+        rows = rows.checked_add(n).ok_or_else(malformed)?;
+        let (at, number, start) = (wal.offset + bytes.len() as u64, wal.writer.number(), bytes.len());
+        wal.writer.write(Kind::Batch, low, n, &batch.arena, &mut bytes)?;
+        let head = bytes.get(start..).and_then(<[u8]>::first_chunk::<FRAME_HEAD_BYTES>);
+        let head = head.and_then(|h| FrameHead::decode(h).ok().flatten()).ok_or_else(malformed)?;
+        let entry = FrameEntry::new(dataset, at, number, head, Facts::of(&batch));
+        entry.cache(batch, leaves);
+        entries.push(entry);
+    }
+    let start = bytes.len();
+    wal.writer.write(Kind::Commit, first_seq, rows, &commit.encode(), &mut bytes)?;
+    let entry = CommitEntry {
+        first_seq,
+        end_seq: commit.end_seq,
+        frames: entries,
+        hash: sha256(bytes.get(start..).unwrap_or_default()),
+        positions: commit.positions,
+        root: commit.root,
+        mac: commit.mac,
+        end_offset: wal.offset + bytes.len() as u64,
+    };
+    Ok((bytes, entry))
+}
+
+fn lock(wal: &Mutex<WalEnd>) -> MutexGuard<'_, WalEnd> {
+    wal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What `append` checks before anything is queued: the whole batch is refused or taken. Gives its bytes with envelopes.
+pub(crate) fn check(shared: &Shared, batch: &Batch) -> Result<usize, VaultError> {
+    for (index, p) in batch.provenances.iter().enumerate() {
+        if let Some(origin) = &p.origin {
+            // The envelope takes it over without parsing, so it must be canonical here.
+            let value: Option<serde_json::Value> = serde_json::from_str(origin).ok();
+            let canonical =
+                value.filter(serde_json::Value::is_object).and_then(|v| model::canonical::to_vec(&v).ok());
+            if canonical.as_deref() != Some(origin.as_bytes()) {
+                return Err(VaultError::BadOrigin { index });
+            }
+        }
+    }
+    let envelopes: Vec<usize> =
+        batch.provenances.iter().map(|p| Pieces::new(p, "").len_max() + 130).collect();
+    let mut bytes = 0usize;
+    let mut good = None;
+    for (index, row) in batch.rows.iter().enumerate() {
+        let n = batch.bytes(row.raw).len();
+        if n > shared.settings.event_bytes_max {
+            return Err(VaultError::EventTooLarge { index, bytes: n, max: shared.settings.event_bytes_max });
+        }
+        if good != Some(row.dataset) {
+            let name = batch.datasets.get(usize::from(row.dataset)).map_or("", |d| d);
+            if !paths::is_dataset(name) {
+                return Err(VaultError::BadDataset { index, name: name.to_owned() });
+            }
+            good = Some(row.dataset);
+        }
+        let envelope = envelopes.get(row.provenance as usize).copied().unwrap_or(256);
+        bytes = bytes.saturating_add(n + envelope + row.natural_key.len() + 32);
+    }
+    let max = super::settings::BATCH_BYTES_MAX;
+    if bytes > max { Err(VaultError::BatchTooLarge { bytes, max }) } else { Ok(bytes) }
+}

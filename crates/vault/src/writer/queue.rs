@@ -1,0 +1,256 @@
+//! The way of an event to the disk: a queue, a preparer that turns what waits into one commit, an encoder that compresses and
+//! encrypts it, a syncer that makes it durable.
+//!
+//! Three threads, so that one commit is hashed while the one before it is compressed and the one before that is being synced. The
+//! sync is the gathering window: a lone appender never waits for company, a crowd gathers exactly as long as those ahead of it
+//! are busy (or until the commit is full, or `commit_wait` has passed).
+
+use super::Ack;
+use super::commit::{Draft, Prepared};
+use crate::error::VaultError;
+use crate::format::event::sha256;
+use crate::merkle::Hash;
+use model::Batch;
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
+
+/// A batch that waits for its commit.
+pub(crate) struct Pending {
+    pub batch: Batch,
+    /// SHA-256 of each raw, computed by the appender: the one part of hashing that needs no seq.
+    pub raw_hashes: Vec<Hash>,
+    pub bytes: usize,
+    /// `None` for the vault's own events.
+    pub reply: Option<Reply<Ack>>,
+    pub _room: Option<OwnedSemaphorePermit>,
+}
+
+pub(crate) enum Item {
+    Append(Pending),
+    /// Close the open WAL and seal everything before it.
+    Seal(Option<Reply<()>>),
+}
+
+/// What the preparer does next.
+pub(crate) enum Work {
+    /// The second part: nothing is on its way to the disk.
+    Commit(Vec<Pending>, bool),
+    Seal(Option<Reply<()>>),
+    Stop,
+}
+
+#[derive(Default)]
+struct State {
+    items: VecDeque<Item>,
+    bytes: usize,
+    since: Option<Instant>,
+    /// Commit that is ready for the encoder.
+    draft: Option<Draft>,
+    is_encoding: bool,
+    /// Commit that is ready for the syncer.
+    slot: Option<Prepared>,
+    is_syncing: bool,
+    is_closed: bool,
+    is_stopped: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Adds an append. When the vault is closed the reply is dropped, which tells the appender.
+    pub(crate) fn push(&self, pending: Pending) {
+        let mut state = self.lock();
+        if state.is_closed || state.is_stopped {
+            return;
+        }
+        state.bytes += pending.bytes;
+        state.since.get_or_insert_with(Instant::now);
+        state.items.push_back(Item::Append(pending));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn push_own(&self, batch: Batch) {
+        let raw_hashes = batch.rows.iter().map(|r| sha256(batch.bytes(r.raw))).collect();
+        let bytes = batch.raw_bytes();
+        self.push(Pending { batch, raw_hashes, bytes, reply: None, _room: None });
+    }
+
+    pub(crate) fn push_seal(&self, reply: Option<Reply<()>>) {
+        let mut state = self.lock();
+        if !state.is_stopped {
+            state.items.push_back(Item::Seal(reply));
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// No more appends; what is queued is still committed.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+    }
+
+    /// Ends both threads. What is queued is dropped, and its appenders are told.
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.is_stopped = true;
+        state.items.clear();
+        state.draft = None;
+        state.slot = None;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Takes everything that waits, to refuse it.
+    pub(crate) fn drain(&self) -> Vec<Item> {
+        let mut state = self.lock();
+        state.bytes = 0;
+        state.since = None;
+        state.items.drain(..).collect()
+    }
+
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Blocks until there is a commit to make.
+    pub(crate) fn take_work(&self, bytes_max: usize, wait_max: Duration) -> Work {
+        let mut state = self.lock();
+        loop {
+            if state.is_stopped {
+                return Work::Stop;
+            }
+            let is_idle = !state.is_encoding && state.slot.is_none() && !state.is_syncing;
+            let left = match state.items.front() {
+                // One commit waits for the encoder at most: back pressure from the disk.
+                _ if state.draft.is_some() => None,
+                None => None,
+                Some(Item::Seal(_)) => Some(Duration::ZERO),
+                Some(Item::Append(_)) if is_idle || state.bytes >= bytes_max => Some(Duration::ZERO),
+                Some(Item::Append(_)) => state.since.map(|s| wait_max.saturating_sub(s.elapsed())),
+            };
+            state = match left {
+                Some(Duration::ZERO) => return take(&mut state, bytes_max, is_idle),
+                Some(left) => {
+                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Hands a commit to the encoder. Its place is empty: there is one preparer, and it looked.
+    pub(crate) fn offer_draft(&self, draft: Draft) {
+        let mut state = self.lock();
+        if !state.is_stopped {
+            state.draft = Some(draft);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Blocks until a commit is to be encoded; `None` at the end.
+    pub(crate) fn take_draft(&self) -> Option<Draft> {
+        let mut state = self.lock();
+        state.is_encoding = false;
+        self.changed.notify_all();
+        loop {
+            if let Some(draft) = state.draft.take() {
+                state.is_encoding = true;
+                self.changed.notify_all();
+                return Some(draft);
+            }
+            if state.is_stopped {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Blocks until everything that was handed to the encoder is encoded.
+    pub(crate) fn wait_encoded(&self) {
+        let mut state = self.lock();
+        while (state.draft.is_some() || state.is_encoding) && !state.is_stopped {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Hands an encoded commit to the syncer, once it has taken the one before.
+    pub(crate) fn offer(&self, prepared: Prepared) {
+        let mut state = self.lock();
+        while state.slot.is_some() && !state.is_stopped {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !state.is_stopped {
+            state.slot = Some(prepared);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Blocks until a commit is prepared; `None` at the end.
+    pub(crate) fn take_prepared(&self) -> Option<Prepared> {
+        let mut state = self.lock();
+        state.is_syncing = false;
+        self.changed.notify_all();
+        loop {
+            if let Some(prepared) = state.slot.take() {
+                state.is_syncing = true;
+                self.changed.notify_all();
+                return Some(prepared);
+            }
+            if state.is_stopped {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits, for instance for free space, but not beyond `wait`. False when the vault is stopping.
+    pub(crate) fn pause(&self, wait: Duration) -> bool {
+        let state = self.lock();
+        if state.is_stopped {
+            return false;
+        }
+        let (state, _) = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+        !state.is_stopped
+    }
+}
+
+fn take(state: &mut State, bytes_max: usize, is_idle: bool) -> Work {
+    if let Some(Item::Seal(_)) = state.items.front() {
+        return match state.items.pop_front() {
+            Some(Item::Seal(reply)) => Work::Seal(reply),
+            _ => Work::Stop,
+        };
+    }
+    let (mut group, mut bytes) = (Vec::new(), 0);
+    while let Some(Item::Append(next)) = state.items.front() {
+        if bytes > 0 && bytes + next.bytes > bytes_max {
+            break;
+        }
+        bytes += next.bytes;
+        if let Some(Item::Append(pending)) = state.items.pop_front() {
+            group.push(pending);
+        }
+    }
+    state.bytes = state.bytes.saturating_sub(bytes);
+    state.since = state.items.front().map(|_| Instant::now());
+    Work::Commit(group, is_idle)
+}

@@ -1,0 +1,150 @@
+//! The syncer: one write, one fdatasync, then everybody who waited is told (V2).
+
+use super::commit::{FULL_WAIT, Prepared, PreparedCommit, has_room};
+use super::shared::Shared;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Commits up to this size are followed by zeroes, so that later small commits need no metadata in their fdatasync.
+/// Larger ones pay for their own metadata.
+const SMALL_COMMIT_BYTES: u64 = 256 << 10;
+/// Zeroes written at a time: little in a young file, so that a short-lived vault stays small.
+const FILL_FIRST_BYTES: u64 = 1 << 20;
+const FILL_BYTES: u64 = 4 << 20;
+
+pub(crate) struct Syncer {
+    shared: Arc<Shared>,
+    /// WAL number and how far its file is filled.
+    filled: (u64, u64),
+}
+
+impl Syncer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Syncer {
+        Syncer { shared, filled: (0, 0) }
+    }
+
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(prepared) = shared.queue.take_prepared() {
+            match prepared {
+                Prepared::Commit(commit) => self.commit(*commit),
+                Prepared::Close(tail, reply) => match shared.poisoned() {
+                    // Its last bytes may not be on the disk: only a recovery can say what was committed.
+                    Some(error) => {
+                        if let Some(reply) = reply {
+                            let _ = reply.send(Err(error));
+                        }
+                    }
+                    None => {
+                        if let Some(tail) = &tail {
+                            tail.close();
+                        }
+                        shared.seals.push(tail, reply);
+                    }
+                },
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: PreparedCommit) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(error) = shared.poisoned() {
+            for (pending, _) in commit.waiters {
+                if let Some(reply) = pending.reply {
+                    let _ = reply.send(Err(error.clone()));
+                }
+            }
+            return;
+        }
+        match self.make_durable(&commit) {
+            Ok(true) => publish(&shared, commit),
+            // Stopping while the disk is full: nothing was acknowledged, dropped replies say so.
+            Ok(false) => {}
+            Err(e) => {
+                // Never a second fdatasync on this file: the kernel may have dropped the pages that failed.
+                let why = format!("cannot write `{}`: {e}", commit.tail.path.display());
+                shared.poison(why);
+                self.commit(commit);
+            }
+        }
+    }
+
+    /// Writes and syncs. False when the vault stops before the disk has room.
+    fn make_durable(&mut self, commit: &PreparedCommit) -> io::Result<bool> {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let result = if has_room(&shared, commit.bytes.len() as u64) {
+                self.write(commit)
+            } else {
+                Err(io::ErrorKind::StorageFull.into())
+            };
+            match result {
+                Ok(()) => break,
+                Err(e)
+                    if e.kind() == io::ErrorKind::StorageFull || e.kind() == io::ErrorKind::QuotaExceeded =>
+                {
+                    if !shared.facts.is_full.swap(true, Ordering::AcqRel) {
+                        tracing::warn!("the disk is full: sources wait, nothing is acknowledged");
+                    }
+                    if !shared.queue.pause(FULL_WAIT) {
+                        return Ok(false);
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        // V2: this must succeed before anybody is told.
+        commit.file.sync_data()?;
+        shared.facts.is_full.store(false, Ordering::Release);
+        Ok(true)
+    }
+
+    fn write(&mut self, commit: &PreparedCommit) -> io::Result<()> {
+        let (wal, len) = (commit.tail.number(), commit.bytes.len() as u64);
+        let end = commit.offset + len;
+        let filled = if self.filled.0 == wal { self.filled.1 } else { 0 };
+        if end > filled && len <= SMALL_COMMIT_BYTES {
+            let step = if end < FILL_FIRST_BYTES { FILL_FIRST_BYTES } else { FILL_BYTES };
+            let to = end.next_multiple_of(step);
+            let mut bytes = commit.bytes.clone();
+            bytes.resize(usize::try_from(to - commit.offset).unwrap_or(bytes.len()), 0);
+            if commit.file.write_at(&bytes, commit.offset).is_ok() {
+                self.filled = (wal, to);
+                return Ok(());
+            }
+            // No room for zeroes: the events alone may fit.
+        }
+        commit.file.write_at(&commit.bytes, commit.offset)?;
+        self.filled = (wal, filled.max(end));
+        Ok(())
+    }
+}
+
+/// The commit is durable: readers see it, then appenders hear of it.
+fn publish(shared: &Shared, commit: PreparedCommit) {
+    let PreparedCommit { tail, entry, waiters, foreign_rows, .. } = commit;
+    let is_first = tail.commits() == 0;
+    tail.push(Arc::clone(&entry));
+    if is_first {
+        shared.live.change(|view| view.tails.push(Arc::clone(&tail)));
+    }
+    shared.cache.add(tail.number(), &entry);
+    if !entry.positions.is_empty() {
+        let mut positions = shared.positions.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for p in &entry.positions {
+            positions.insert(Arc::clone(&p.key), Arc::clone(&p.value));
+        }
+    }
+    let facts = &shared.facts;
+    facts.rows.fetch_add(entry.end_seq - entry.first_seq, Ordering::Relaxed);
+    facts.foreign_rows.fetch_add(foreign_rows, Ordering::Relaxed);
+    facts.commits.fetch_add(1, Ordering::Relaxed);
+    shared.live.advance(entry.end_seq);
+    for (pending, ack) in waiters {
+        if let Some(reply) = pending.reply {
+            // An appender that went away does not mind.
+            let _ = reply.send(Ok(ack));
+        }
+    }
+}

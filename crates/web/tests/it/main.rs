@@ -1,0 +1,7 @@
+//! The pages and the API over a real socket, in front of a console with made-up data.
+
+mod client;
+mod fixture;
+mod pages;
+mod security;
+mod writes;
