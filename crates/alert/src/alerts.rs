@@ -3,10 +3,12 @@
 use crate::channel::{Answer, Channel, Verdict};
 use crate::plan::parcels;
 use crate::{
-    Acknowledgement, AlertsConfig, Book, Delta, Error, Item, Notice, Occasion, Outbox, Parcel, Receipt, due, plan,
-    tick,
+    Acknowledgement, AlertsConfig, Book, Delta, Error, Item, Notice, Occasion, Outbox, Parcel, Receipt, due,
+    plan, tick,
 };
-use model::{Delivery, DeliveryState, FindingId, FindingSource, Occurrence, RuleRef, Severity, Time, nearest};
+use model::{
+    Delivery, DeliveryState, FindingId, FindingSource, Occurrence, RuleRef, Severity, Time, nearest,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, watch};
@@ -47,6 +49,8 @@ pub struct Alerts {
     outbox: Arc<dyn Outbox>,
     host: Arc<dyn Host>,
     desk: Mutex<Desk>,
+    /// One round of deliveries at a time: two would send the same messages.
+    round: Mutex<()>,
     /// Somebody put something on the desk.
     woken: Notify,
 }
@@ -74,7 +78,7 @@ impl Alerts {
         let stored = outbox.load().await?;
         let waiting = stored.parcels.into_iter().map(|p| (p.id.clone(), p)).collect();
         let desk = Mutex::new(Desk { book: stored.book, waiting, acknowledged: BTreeMap::new() });
-        Ok(Alerts { config, channels, outbox, host, desk, woken: Notify::new() })
+        Ok(Alerts { config, channels, outbox, host, desk, round: Mutex::new(()), woken: Notify::new() })
     }
 
     /// Decides and stores. When it returns, everything that has to be told is in the outbox.
@@ -132,6 +136,7 @@ impl Alerts {
     /// # Errors
     /// The outbox cannot be written; messages sent meanwhile may be sent again.
     pub async fn deliver_due(&self) -> Result<Delivered, Error> {
+        let _one = self.round.lock().await;
         let now = self.host.now();
         let mut lanes: BTreeMap<String, Vec<Parcel>> = BTreeMap::new();
         for p in self.desk.lock().await.waiting.values().filter(|p| p.next <= now) {
@@ -140,7 +145,12 @@ impl Alerts {
         let mut running = JoinSet::new();
         for (name, mut lane) in lanes {
             lane.sort_by(|a, b| {
-                (a.drill.is_some(), a.attempts, a.created, &a.id).cmp(&(b.drill.is_some(), b.attempts, b.created, &b.id))
+                (a.drill.is_some(), a.attempts, a.created, &a.id).cmp(&(
+                    b.drill.is_some(),
+                    b.attempts,
+                    b.created,
+                    &b.id,
+                ))
             });
             let channel = self.channels.get(&name).cloned();
             let host = Arc::clone(&self.host);
@@ -228,7 +238,9 @@ impl Alerts {
     pub async fn test(&self, route: &str) -> Result<Vec<Delivery>, Error> {
         let r = self.config.routes.get(route).ok_or_else(|| Error::UnknownRoute {
             route: route.to_owned(),
-            nearest: nearest(route, self.config.routes.keys().map(String::as_str)).first().map(|n| (*n).to_owned()),
+            nearest: nearest(route, self.config.routes.keys().map(String::as_str))
+                .first()
+                .map(|n| (*n).to_owned()),
         })?;
         let now = self.host.now();
         let mut out = Vec::new();
@@ -238,10 +250,16 @@ impl Alerts {
                 None => Answer::new(Verdict::Refused, "the channel is not set up", b""),
             };
             // A test is tried once: its answer is the point.
-            let state = if answer.verdict == Verdict::Delivered { DeliveryState::Delivered } else { DeliveryState::Dead };
+            let state = if answer.verdict == Verdict::Delivered {
+                DeliveryState::Delivered
+            } else {
+                DeliveryState::Dead
+            };
             let receipt = note(&mut p, state, now, self.host.now(), &answer);
             out.extend(p.deliveries.last().cloned());
-            self.outbox.save(&Delta { parcels: vec![p], receipts: vec![receipt], ..Delta::default() }).await?;
+            self.outbox
+                .save(&Delta { parcels: vec![p], receipts: vec![receipt], ..Delta::default() })
+                .await?;
         }
         Ok(out)
     }
@@ -259,7 +277,8 @@ impl Alerts {
         let now = self.host.now();
         for p in &mut found {
             if p.acknowledged.is_none() {
-                p.acknowledged = Some(Acknowledgement { who: who.to_owned(), at: now, note: text.to_owned() });
+                p.acknowledged =
+                    Some(Acknowledgement { who: who.to_owned(), at: now, note: text.to_owned() });
             }
             // Somebody knows: other channels need not try any longer.
             p.state = DeliveryState::Acknowledged;
@@ -387,7 +406,10 @@ pub fn undelivered(p: &Parcel, now: Time) -> Occurrence {
             ..RuleRef::default()
         },
         title: format!("Alerts of route {} do not arrive over {}", p.route, p.channel),
-        why: format!("\"{}\" was given up after {} attempts; the last answer was: {last}", p.title, p.attempts),
+        why: format!(
+            "\"{}\" was given up after {} attempts; the last answer was: {last}",
+            p.title, p.attempts
+        ),
         fix: format!("Mend the channel, then check it with `avouch alerts test {}`.", p.route),
         severity: Severity::HIGH,
         account: None,

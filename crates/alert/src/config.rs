@@ -259,10 +259,21 @@ impl AlertsConfig {
 
     fn check_route(&self, name: &str, r: &RouteConfig, out: &mut Vec<ConfigProblem>) {
         let mut add = |code, key: &str, problem, hint| {
-            out.push(ConfigProblem { code, setting: format!("routes.{name}.{key}"), problem, hint, is_warning: false });
+            out.push(ConfigProblem {
+                code,
+                setting: format!("routes.{name}.{key}"),
+                problem,
+                hint,
+                is_warning: false,
+            });
         };
         if r.to.is_empty() {
-            add("alert.no_channel", "to", format!("route `{name}` goes nowhere"), "name a channel in `to`".to_owned());
+            add(
+                "alert.no_channel",
+                "to",
+                format!("route `{name}` goes nowhere"),
+                "name a channel in `to`".to_owned(),
+            );
         }
         for to in &r.to {
             if !self.channels.contains_key(to) {
@@ -271,7 +282,12 @@ impl AlertsConfig {
                     || format!("add `{to}` under `alerts.channels`"),
                     |n| format!("did you mean `{n}`?"),
                 );
-                add("alert.unknown_channel", "to", format!("route `{name}` names the channel `{to}`, which does not exist"), hint);
+                add(
+                    "alert.unknown_channel",
+                    "to",
+                    format!("route `{name}` names the channel `{to}`, which does not exist"),
+                    hint,
+                );
             }
         }
         for s in &r.matches.sources {
@@ -281,7 +297,12 @@ impl AlertsConfig {
             }
         }
         if r.every.0 < 60_000_000 {
-            add("alert.too_often", "every", format!("route `{name}` repeats every {}", r.every), "write at least `1m`".to_owned());
+            add(
+                "alert.too_often",
+                "every",
+                format!("route `{name}` repeats every {}", r.every),
+                "write at least `1m`".to_owned(),
+            );
         }
     }
 }
@@ -304,18 +325,39 @@ impl ChannelConfig {
             out.push(ConfigProblem { code, setting, problem, hint: hint.to_owned(), is_warning: false });
         };
         if self.kind().is_none() {
-            add("alert.channel_kind", "", format!("channel `{name}` needs exactly one of webhook, smtp, file"), "keep one of them");
+            add(
+                "alert.channel_kind",
+                "",
+                format!("channel `{name}` needs exactly one of webhook, smtp, file"),
+                "keep one of them",
+            );
         }
         let mut secrets: Vec<(&str, &SecretRef)> = Vec::new();
         if let Some(w) = &self.webhook {
             match w.url.parse::<hyper::Uri>() {
+                Ok(u) if u.authority().is_some_and(|a| a.as_str().contains('@')) => add(
+                    "alert.secret_in_clear",
+                    ".webhook.url",
+                    format!("channel `{name}` has a password in its address"),
+                    "put it into `secret_url` or `bearer`",
+                ),
                 Ok(u) if u.host().is_some() && matches!(u.scheme_str(), Some("http" | "https")) => {
                     let is_plain = u.scheme_str() == Some("http");
                     if is_plain && !w.allow_plain && !u.host().is_some_and(is_loopback) {
-                        add("alert.plain_http", ".webhook.url", format!("`{}` would send findings readable for everybody on the way", w.url), "write `https://`, or `allow_plain: true` on a private network");
+                        add(
+                            "alert.plain_http",
+                            ".webhook.url",
+                            format!("`{}` would send findings readable for everybody on the way", w.url),
+                            "write `https://`, or `allow_plain: true` on a private network",
+                        );
                     }
                 }
-                _ => add("alert.bad_url", ".webhook.url", format!("cannot read `{}` as an address", w.url), "write `https://HOST/PATH`"),
+                _ => add(
+                    "alert.bad_url",
+                    ".webhook.url",
+                    format!("cannot read `{}` as an address", w.url),
+                    "write `https://HOST/PATH`",
+                ),
             }
             secrets.extend(w.secret_url.iter().map(|s| (".webhook.secret_url", s)));
             secrets.extend(w.hmac.iter().map(|s| (".webhook.hmac", s)));
@@ -326,25 +368,50 @@ impl ChannelConfig {
         }
         if let Some(s) = &self.smtp {
             if s.tls == SmtpTls::None && !is_loopback(&s.host) {
-                add("alert.plain_smtp", ".smtp.tls", format!("mail to `{}` would travel unprotected", s.host), "write `tls: starttls` or `tls: tls`");
+                add(
+                    "alert.plain_smtp",
+                    ".smtp.tls",
+                    format!("mail to `{}` would travel unprotected", s.host),
+                    "write `tls: starttls` or `tls: tls`",
+                );
             }
             if s.to.is_empty() {
-                add("alert.no_recipient", ".smtp.to", format!("channel `{name}` has no recipient"), "add an address to `to`");
+                add(
+                    "alert.no_recipient",
+                    ".smtp.to",
+                    format!("channel `{name}` has no recipient"),
+                    "add an address to `to`",
+                );
             }
             for a in s.to.iter().chain([&s.from]) {
                 if a.parse::<lettre::message::Mailbox>().is_err() {
-                    add("alert.bad_address", ".smtp", format!("cannot read `{a}` as a mail address"), "write `soc@example.org` or `SOC <soc@example.org>`");
+                    add(
+                        "alert.bad_address",
+                        ".smtp",
+                        format!("cannot read `{a}` as a mail address"),
+                        "write `soc@example.org` or `SOC <soc@example.org>`",
+                    );
                 }
             }
             if s.user.is_some() != s.password.is_some() {
-                add("alert.half_login", ".smtp", format!("channel `{name}` has a user without a password or the reverse"), "set both `user` and `password`, or neither");
+                add(
+                    "alert.half_login",
+                    ".smtp",
+                    format!("channel `{name}` has a user without a password or the reverse"),
+                    "set both `user` and `password`, or neither",
+                );
             }
             secrets.extend(s.password.iter().map(|p| (".smtp.password", p)));
             secrets.extend(s.ca.iter().map(|p| (".smtp.ca", p)));
         }
         for (key, secret) in secrets {
             if !secret.is_reference() {
-                add("alert.secret_in_clear", key, format!("channel `{name}` holds a secret itself instead of saying where it is"), "write `env:NAME`, `file:PATH` or `exec:COMMAND`");
+                add(
+                    "alert.secret_in_clear",
+                    key,
+                    format!("channel `{name}` holds a secret itself instead of saying where it is"),
+                    "write `env:NAME`, `file:PATH` or `exec:COMMAND`",
+                );
             }
         }
     }

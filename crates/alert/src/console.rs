@@ -53,7 +53,9 @@ pub fn console_link(arn: &str, region: Option<&str>) -> Option<String> {
 
 fn is_plain(s: &str, extra: &str) -> bool {
     const NAME_CHARS_MAX: usize = 255;
-    !s.is_empty() && s.len() <= NAME_CHARS_MAX && s.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+    !s.is_empty()
+        && s.len() <= NAME_CHARS_MAX
+        && s.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
 }
 
 #[cfg(test)]
@@ -69,10 +71,15 @@ mod tests {
     fn per_type_and_partition() {
         check("arn:aws:s3:::logs-prod", Some("https://console.aws.amazon.com/s3/buckets/logs-prod"));
         check("arn:aws-cn:s3:::logs", Some("https://console.amazonaws.cn/s3/buckets/logs"));
-        check("arn:aws:iam::1:user/ops/ana", Some("https://console.aws.amazon.com/iam/home#/users/details/ana"));
+        check(
+            "arn:aws:iam::1:user/ops/ana",
+            Some("https://console.aws.amazon.com/iam/home#/users/details/ana"),
+        );
         check(
             "arn:aws-us-gov:ec2:us-gov-west-1:1:instance/i-0a",
-            Some("https://us-gov-west-1.console.amazonaws-us-gov.com/ec2/home?region=us-gov-west-1#InstanceDetails:instanceId=i-0a"),
+            Some(
+                "https://us-gov-west-1.console.amazonaws-us-gov.com/ec2/home?region=us-gov-west-1#InstanceDetails:instanceId=i-0a",
+            ),
         );
         check(
             "arn:aws:lambda:eu-west-1:1:function:f",

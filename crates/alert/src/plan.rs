@@ -1,8 +1,8 @@
 //! Who is told what, now, later or not: pure.
 
 use crate::{
-    AlertRef, AlertsConfig, Book, Delta, DrillBudget, Head, Item, Notice, Occasion, Parcel, RouteConfig, Storm,
-    Told, Waiting, render,
+    AlertRef, AlertsConfig, Book, Delta, DrillBudget, Head, Item, Notice, Occasion, Parcel, RouteConfig,
+    Storm, Told, Waiting, render,
 };
 use model::{DeliveryState, FindingId, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,9 +53,11 @@ pub fn tick(config: &AlertsConfig, book: &Book, now: Time, is_hidden: &dyn Fn(Fi
 /// When [`tick`] has something to do next.
 #[must_use]
 pub fn due(config: &AlertsConfig, book: &Book) -> Option<Time> {
-    let repeats = book.told.values().filter(|t| t.waiting.is_some()).map(|t| {
-        config.routes.get(&t.route).map_or(t.last_sent, |r| t.last_sent.plus(r.every.0))
-    });
+    let repeats = book
+        .told
+        .values()
+        .filter(|t| t.waiting.is_some())
+        .map(|t| config.routes.get(&t.route).map_or(t.last_sent, |r| t.last_sent.plus(r.every.0)));
     let digests =
         book.storms.values().filter(|s| !s.held.is_empty()).map(|s| s.last_digest.plus(STORM_WINDOW));
     repeats.chain(digests).min()
@@ -189,7 +191,12 @@ impl<'a> Work<'a> {
         for name in routes {
             let Some(route) = self.config.routes.get(&name) else {
                 // Held for a route that was removed: nobody to tell, and it must not wait for ever.
-                storms.push(Storm { route: name, recent: Vec::new(), last_digest: self.now, held: Vec::new() });
+                storms.push(Storm {
+                    route: name,
+                    recent: Vec::new(),
+                    last_digest: self.now,
+                    held: Vec::new(),
+                });
                 continue;
             };
             let said = self.said.remove(&name).unwrap_or_default();
@@ -253,7 +260,8 @@ impl<'a> Work<'a> {
                 continue;
             }
             allowed.push(channel.clone());
-            self.drills.insert(channel.clone(), DrillBudget { channel: channel.clone(), day, sent: sent + 1 });
+            self.drills
+                .insert(channel.clone(), DrillBudget { channel: channel.clone(), day, sent: sent + 1 });
         }
         if !allowed.is_empty() {
             self.parcel(name, route, &[item], Some(&allowed));
@@ -267,7 +275,13 @@ impl<'a> Work<'a> {
 }
 
 /// Messages that tell `items` to the channels of `route`.
-pub(crate) fn parcels(name: &str, route: &RouteConfig, items: &[Item], only: Option<&[String]>, now: Time) -> Vec<Parcel> {
+pub(crate) fn parcels(
+    name: &str,
+    route: &RouteConfig,
+    items: &[Item],
+    only: Option<&[String]>,
+    now: Time,
+) -> Vec<Parcel> {
     let Some(first) = items.first() else { return Vec::new() };
     let alerts: Vec<AlertRef> = items
         .iter()

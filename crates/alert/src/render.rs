@@ -37,7 +37,12 @@ pub struct Head<'a> {
 pub fn render(head: &Head<'_>, items: &[Item]) -> Content {
     let title = title(head, items);
     let intro = intro(head, items);
-    Content { text: text(head, &title, &intro, items), html: html(head, &title, &intro, items), json: body(head, &title, items), title }
+    Content {
+        text: text(head, &title, &intro, items),
+        html: html(head, &title, &intro, items),
+        json: body(head, &title, items),
+        title,
+    }
 }
 
 fn upper_band(s: Severity) -> String {
@@ -48,7 +53,9 @@ fn upper_band(s: Severity) -> String {
 fn counts(items: &[Item]) -> Vec<(&'static str, usize)> {
     ["critical", "high", "medium", "low", "info"]
         .into_iter()
-        .map(|b| (b, items.iter().filter(|i| i.occasion != Occasion::Recovered && i.severity.band() == b).count()))
+        .map(|b| {
+            (b, items.iter().filter(|i| i.occasion != Occasion::Recovered && i.severity.band() == b).count())
+        })
         .filter(|(_, n)| *n > 0)
         .collect()
 }
@@ -129,7 +136,8 @@ fn mark(i: &Item) -> String {
 }
 
 fn place(i: &Item) -> String {
-    let parts: Vec<String> = [&i.account, &i.region].into_iter().flatten().map(|s| escape_controls(s)).collect();
+    let parts: Vec<String> =
+        [&i.account, &i.region].into_iter().flatten().map(|s| escape_controls(s)).collect();
     parts.join(" ")
 }
 
@@ -145,7 +153,10 @@ fn shorten(t: &str) -> String {
 fn intro(head: &Head<'_>, items: &[Item]) -> String {
     let drill = items.iter().find_map(|i| i.drill.as_deref());
     if let Some(run) = drill {
-        return format!("This is a drill (run {}). Nothing happened; treat it as if it had.", escape_controls(run));
+        return format!(
+            "This is a drill (run {}). Nothing happened; treat it as if it had.",
+            escape_controls(run)
+        );
     }
     if items.iter().any(|i| i.occasion == Occasion::Test) {
         return format!("This is a test of the route `{}`. Nothing happened.", escape_controls(head.route));
@@ -178,7 +189,7 @@ fn fill(out: &mut String, items: &[Item], piece: impl Fn(usize, &Item) -> String
 }
 
 fn rest(left_out: usize, head: &Head<'_>) -> String {
-    format!("and {left_out} more: avouch alerts show {}", head.id)
+    format!("and {left_out} more: `avouch findings list` shows all of them (message {})", head.id)
 }
 
 fn text(head: &Head<'_>, title: &str, intro: &str, items: &[Item]) -> String {
@@ -229,7 +240,9 @@ fn lines(i: &Item) -> Vec<(&'static str, String)> {
     put("Account", i.account.as_deref().unwrap_or_default());
     put("Region", i.region.as_deref().unwrap_or_default());
     put("Resource", i.resource.as_deref().unwrap_or_default());
-    let joined = |pairs: &[(String, String)]| pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
+    let joined = |pairs: &[(String, String)]| {
+        pairs.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ")
+    };
     put("Key", &joined(&i.key));
     let times = if i.count == 1 { "once".to_owned() } else { format!("{} times", i.count) };
     put("Seen", &format!("{times}, first {}, last {}", i.first_seen, i.last_seen));
@@ -260,7 +273,8 @@ fn spaced(kind: &str) -> String {
     for (n, c) in chars.iter().enumerate() {
         let before = n.checked_sub(1).and_then(|p| chars.get(p));
         let is_next_lower = chars.get(n + 1).is_some_and(|x| x.is_lowercase());
-        if c.is_uppercase() && before.is_some_and(|b| b.is_lowercase() || (b.is_uppercase() && is_next_lower)) {
+        if c.is_uppercase() && before.is_some_and(|b| b.is_lowercase() || (b.is_uppercase() && is_next_lower))
+        {
             out.push(' ');
         }
         out.push(*c);

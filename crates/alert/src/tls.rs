@@ -30,9 +30,14 @@ impl TlsConfig {
 }
 
 /// The rustls settings for `config`, public CAs where it names none.
-pub(crate) fn client_config(channel: &str, config: &TlsConfig, secrets: Secrets<'_>) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(
+    channel: &str,
+    config: &TlsConfig,
+    secrets: Secrets<'_>,
+) -> Result<ClientConfig, Error> {
     use hyper_rustls::ConfigBuilderExt as _;
-    let bad = |what: &str, why: String| Error::Tls { channel: channel.to_owned(), what: what.to_owned(), why };
+    let bad =
+        |what: &str, why: String| Error::Tls { channel: channel.to_owned(), what: what.to_owned(), why };
     let read = |r: &SecretRef| {
         secrets(r).map_err(|why| Error::Secret { channel: channel.to_owned(), reference: r.to_string(), why })
     };

@@ -27,26 +27,63 @@ pub struct By {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// A rule held; any number of times, in any order, repeats included.
-    Ingest { occurrences: Vec<Occurrence> },
+    Ingest {
+        occurrences: Vec<Occurrence>,
+    },
     /// A producer looked again: `Pass` resolves, `Fail` and `Unknown` after `Pass` reopen, `Unknown` after `Fail` moves nothing.
-    Judge { id: FindingId, verdict: Verdict },
+    Judge {
+        id: FindingId,
+        verdict: Verdict,
+    },
     /// The producer takes it back, or its subject is gone.
-    Archive { id: FindingId },
+    Archive {
+        id: FindingId,
+    },
     /// Time passed: archives by age, ends suppressions.
     Tick,
     /// Somebody was told.
-    Notify { id: FindingId },
-    Resolve { id: FindingId, version: Option<u64> },
-    Reopen { id: FindingId, version: Option<u64> },
-    Assign { id: FindingId, to: Option<String>, version: Option<u64> },
-    Note { id: FindingId, text: String },
-    SetSeverity { id: FindingId, severity: Option<Severity>, version: Option<u64> },
-    Verify { id: FindingId, verification: Verification, version: Option<u64> },
-    Suppress { new: NewSuppression },
+    Notify {
+        id: FindingId,
+    },
+    Resolve {
+        id: FindingId,
+        version: Option<u64>,
+    },
+    Reopen {
+        id: FindingId,
+        version: Option<u64>,
+    },
+    Assign {
+        id: FindingId,
+        to: Option<String>,
+        version: Option<u64>,
+    },
+    Note {
+        id: FindingId,
+        text: String,
+    },
+    SetSeverity {
+        id: FindingId,
+        severity: Option<Severity>,
+        version: Option<u64>,
+    },
+    Verify {
+        id: FindingId,
+        verification: Verification,
+        version: Option<u64>,
+    },
+    Suppress {
+        new: NewSuppression,
+    },
     /// A later or earlier end.
-    Prolong { suppression: String, until: Time },
+    Prolong {
+        suppression: String,
+        until: Time,
+    },
     /// The undo: effective at once, and for everything it hid.
-    Unsuppress { suppression: String },
+    Unsuppress {
+        suppression: String,
+    },
 }
 
 /// Why a person may need to hear of a finding.
@@ -160,7 +197,9 @@ impl Work<'_> {
                 self.reasoned("a verification")?;
                 let text = serde_json::to_value(verification).ok();
                 let text = text.as_ref().and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-                self.people(*id, *version, "verified", "verification", &text, |p| p.verification = *verification)?;
+                self.people(*id, *version, "verified", "verification", &text, |p| {
+                    p.verification = *verification
+                })?;
             }
             Command::Suppress { new } => self.suppress(new)?,
             Command::Prolong { suppression, until } => self.prolong(suppression, *until)?,
@@ -276,7 +315,12 @@ impl Work<'_> {
             return Ok(());
         }
         entry.version = entry.version.saturating_add(1);
-        entry.step(by.at, &by.who, kind, &format!("{field} {value}{}{}", if by.why.is_empty() { "" } else { ": " }, by.why));
+        entry.step(
+            by.at,
+            &by.who,
+            kind,
+            &format!("{field} {value}{}{}", if by.why.is_empty() { "" } else { ": " }, by.why),
+        );
         let event = FindingEvent::of(kind, entry, by, &[(field, value)]);
         self.changes.events.push(event);
         Ok(())
@@ -359,7 +403,8 @@ impl Work<'_> {
             entry.version = entry.version.saturating_add(1);
             let why = if is_back { "it occurred again" } else { "its severity rose" };
             entry.step(by.at, &by.who, "reopened", why);
-            let event = FindingEvent::of("reopened", &entry, by, &[("from", from), ("to", "NEW"), ("cause", why)]);
+            let event =
+                FindingEvent::of("reopened", &entry, by, &[("from", from), ("to", "NEW"), ("cause", why)]);
             self.changes.events.push(event);
         }
         self.entries.insert(id, entry);
@@ -386,7 +431,8 @@ impl Work<'_> {
             Some(Verdict::Fail) => "fail",
             Some(Verdict::Unknown) => "unknown",
         };
-        let event = FindingEvent::of("judged", entry, by, &[("from", text(before)), ("to", text(Some(verdict)))]);
+        let event =
+            FindingEvent::of("judged", entry, by, &[("from", text(before)), ("to", text(Some(verdict)))]);
         self.changes.events.push(event);
         match (before, verdict) {
             (_, Verdict::Pass) => self.resolve(id, "resolved"),
@@ -438,8 +484,15 @@ impl Work<'_> {
         for mut s in due {
             let by = By { who: "avouch".to_owned(), at: now, why: "its end date has come".to_owned() };
             s.ended = Some(End { at: s.until, by: by.who.clone(), why: by.why.clone() });
-            let open = self.state.entries().filter(|e| e.record == Record::Active && e.workflow != Workflow::Resolved && s.hits(e)).count();
-            let why = format!("The suppression of {} (\"{}\") ended on {}; {open} open findings show again.", s.owner, s.reason, s.until);
+            let open = self
+                .state
+                .entries()
+                .filter(|e| e.record == Record::Active && e.workflow != Workflow::Resolved && s.hits(e))
+                .count();
+            let why = format!(
+                "The suppression of {} (\"{}\") ended on {}; {open} open findings show again.",
+                s.owner, s.reason, s.until
+            );
             let o = own_finding("Expired", &s, &by, Severity::MEDIUM, why);
             self.end(s, "suppression_expired", &by);
             self.ingest(&[o], &by);
@@ -493,7 +546,10 @@ impl Work<'_> {
             by,
             &[("from", &from), ("to", &to)],
         ));
-        let why = format!("{} moved the end of the suppression of {} from {from} to {to}: \"{}\".", by.who, s.owner, by.why);
+        let why = format!(
+            "{} moved the end of the suppression of {} from {from} to {to}: \"{}\".",
+            by.who, s.owner, by.why
+        );
         let o = is_longer.then(|| own_finding("Prolonged", &s, by, Severity::LOW, why));
         self.changes.suppressions.push(Arc::new(s));
         self.ingest(o.as_slice(), by);

@@ -257,16 +257,17 @@ impl State {
     /// What a list says about `entry` at `now`.
     #[must_use]
     pub fn shown(&self, entry: &Entry, now: Time) -> Shown {
-        if entry.record == Record::Archived {
-            return Shown::Archived;
-        }
-        if self.hidden_by(entry, now).is_some() {
-            return Shown::Suppressed;
-        }
-        match entry.workflow {
-            Workflow::New => Shown::New,
-            Workflow::Notified => Shown::Notified,
-            Workflow::Resolved => Shown::Resolved,
-        }
+        shown(entry, self.hidden_by(entry, now).is_some())
+    }
+}
+
+/// Archived outranks hidden outranks what people did.
+pub(crate) fn shown(entry: &Entry, is_hidden: bool) -> Shown {
+    match (entry.record, entry.workflow) {
+        (Record::Archived, _) => Shown::Archived,
+        _ if is_hidden => Shown::Suppressed,
+        (_, Workflow::New) => Shown::New,
+        (_, Workflow::Notified) => Shown::Notified,
+        (_, Workflow::Resolved) => Shown::Resolved,
     }
 }

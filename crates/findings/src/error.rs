@@ -25,11 +25,17 @@ pub enum Error {
     EndsBeforeStart { from: String, until: String },
     #[error("the end `{until}` is more than {max_days} days away")]
     TooLong { until: String, max_days: i64 },
-    #[error("the selector names neither an id, a type, a rule, an account nor a resource: it would hide everything")]
+    #[error(
+        "the selector names neither an id, a type, a rule, an account nor a resource: it would hide everything"
+    )]
     HidesEverything,
-    #[error("the selector hits {hits} findings, {critical} of them critical: a second person has to approve it")]
+    #[error(
+        "the selector hits {hits} findings, {critical} of them critical: a second person has to approve it"
+    )]
     NeedsSecondPerson { hits: usize, critical: usize },
-    #[error("the selector hits {hits} findings about access from outside: these are suppressed by named resource only")]
+    #[error(
+        "the selector hits {hits} findings about access from outside: these are suppressed by named resource only"
+    )]
     NeedsNamedResource { hits: usize },
     #[error("`{key}` cannot be used to suppress")]
     NotASelectorKey { key: String },
@@ -85,19 +91,29 @@ impl Error {
         match self {
             Error::UnknownFinding(_) => "`avouch findings list --state all` prints every id".into(),
             Error::AmbiguousFinding { .. } => "give more characters of the id".into(),
-            Error::Stale { id, .. } => format!("read it again with `avouch findings show {id}`, then repeat the command"),
+            Error::Stale { id, .. } => {
+                format!("read it again with `avouch findings show {id}`, then repeat the command")
+            }
             Error::NoReason(_) => "add `--reason TEXT`: it is kept with the change".into(),
             Error::NoActor(_) => "sign in, or give `--as NAME`".into(),
             Error::NoteTooLong { .. } => "put the long text into the ticket and note its link".into(),
-            Error::UnknownSuppression(_) => "`avouch findings list --state suppressed` names the suppression of each finding".into(),
+            Error::UnknownSuppression(_) => {
+                "`avouch findings list --state suppressed` names the suppression of each finding".into()
+            }
             Error::SuppressionEnded(_) => "make a new one with `avouch findings suppress`".into(),
             Error::NoOwner => "add `--owner NAME`: the person who answers for hiding it".into(),
             Error::EndsBeforeStart { .. } => "give a later `--until`, such as `30d` or `2026-12-31`".into(),
-            Error::TooLong { max_days, .. } => format!("an exception is looked at again at least every {max_days} days: give an earlier `--until`"),
+            Error::TooLong { max_days, .. } => format!(
+                "an exception is looked at again at least every {max_days} days: give an earlier `--until`"
+            ),
             Error::HidesEverything => "add `--id`, `--type`, `--rule`, `--account` or `--resource`".into(),
-            Error::NeedsSecondPerson { .. } => "add `--approver NAME` (not the owner, not you), or narrow the selector".into(),
+            Error::NeedsSecondPerson { .. } => {
+                "add `--approver NAME` (not the owner, not you), or narrow the selector".into()
+            }
             Error::NeedsNamedResource { .. } => "add `--resource ARN` or `--id` without `*`".into(),
-            Error::NotASelectorKey { .. } => "use id, type, rule, account, region, resource, source, tag, team or severity".into(),
+            Error::NotASelectorKey { .. } => {
+                "use id, type, rule, account, region, resource, source, tag, team or severity".into()
+            }
             Error::UnknownKey { nearest, .. } => did_you_mean(nearest)
                 .unwrap_or_else(|| format!("filters are {}", crate::KEYS.map(|k| k.name()).join(", "))),
             Error::UnknownValue { nearest, allowed, .. } => {
@@ -105,9 +121,13 @@ impl Error {
             }
             Error::EmptyValue { key } => format!("leave `{key}` out, or give it a value"),
             Error::Twice { key } => format!("write all values in one: `{key}=a,b`"),
-            Error::BadTime { .. } => "write `2026-01-27T10:30:00Z`, `2026-01-27`, or for range `24h`, `7d`".into(),
+            Error::BadTime { .. } => {
+                "write `2026-01-27T10:30:00Z`, `2026-01-27`, or for range `24h`, `7d`".into()
+            }
             Error::StaleCursor(_) => "start again at the first page".into(),
-            Error::Stored(_) => "restore the state file from a backup; evidence is in the vault and not affected".into(),
+            Error::Stored(_) => {
+                "restore the state file from a backup; evidence is in the vault and not affected".into()
+            }
         }
     }
 }

@@ -80,7 +80,12 @@ impl FindingEvent {
         }
     }
 
-    pub(crate) fn of_suppression(kind: &str, s: &Suppression, by: &By, detail: &[(&str, &str)]) -> FindingEvent {
+    pub(crate) fn of_suppression(
+        kind: &str,
+        s: &Suppression,
+        by: &By,
+        detail: &[(&str, &str)],
+    ) -> FindingEvent {
         FindingEvent {
             suppression: Some(s.clone()),
             detail: detail.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),

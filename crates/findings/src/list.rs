@@ -1,5 +1,6 @@
 //! Lists, counts and facets over the state at a time.
 
+use crate::entry::shown;
 use crate::filter::{Drills, any_none, source_name, team};
 use crate::{Entry, Error, Filter, GROUP_KEYS, Key, Shown, Sort, SortKey, State, Suppression};
 use model::{FindingId, Time};
@@ -49,7 +50,8 @@ impl State {
     #[must_use]
     pub fn row(&self, id: FindingId, now: Time) -> Option<Row<'_>> {
         let entry = self.get(id)?;
-        Some(Row { entry, shown: self.shown(entry, now), suppression: self.hidden_by(entry, now) })
+        let suppression = self.hidden_by(entry, now);
+        Some(Row { entry, shown: shown(entry, suppression.is_some()), suppression })
     }
 
     /// # Errors
@@ -60,7 +62,7 @@ impl State {
         let mut suppressed = 0;
         for entry in self.entries() {
             let suppression = self.hidden_by(entry, now);
-            let shown = self.shown(entry, now);
+            let shown = shown(entry, suppression.is_some());
             let row = Row { entry, shown, suppression };
             let failed = failed_keys(filter, &row, now);
             for key in GROUP_KEYS {
@@ -173,8 +175,14 @@ fn has_words(e: &Entry, words: &[String]) -> bool {
         return true;
     }
     let f = e.finding();
-    let mut text = format!("{}\n{}\n{}\n{}\n{}", f.id, f.title, f.finding_type, f.rule.name, f.why).to_lowercase();
-    for part in [&f.account, &f.region, &f.resource].into_iter().flatten().chain(f.key.iter().map(|(_, v)| v)).chain(&f.tags) {
+    let mut text =
+        format!("{}\n{}\n{}\n{}\n{}", f.id, f.title, f.finding_type, f.rule.name, f.why).to_lowercase();
+    for part in [&f.account, &f.region, &f.resource]
+        .into_iter()
+        .flatten()
+        .chain(f.key.iter().map(|(_, v)| v))
+        .chain(&f.tags)
+    {
         text.push('\n');
         text.push_str(&part.to_lowercase());
     }
@@ -200,7 +208,8 @@ fn in_order(facets: BTreeMap<Key, BTreeMap<String, usize>>) -> Facets {
     GROUP_KEYS
         .into_iter()
         .map(|key| {
-            let mut values: Vec<(String, usize)> = facets.get(&key).cloned().unwrap_or_default().into_iter().collect();
+            let mut values: Vec<(String, usize)> =
+                facets.get(&key).cloned().unwrap_or_default().into_iter().collect();
             values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
             (key.name(), values)
         })

@@ -221,7 +221,13 @@ pub(crate) fn check_end(from: Time, until: Time, now: Time) -> Result<(), Error>
 }
 
 /// What happened to a suppression, as a finding of its own (F3: hiding is something an attacker might do).
-pub(crate) fn own_finding(what: &str, s: &Suppression, by: &By, severity: Severity, why: String) -> Occurrence {
+pub(crate) fn own_finding(
+    what: &str,
+    s: &Suppression,
+    by: &By,
+    severity: Severity,
+    why: String,
+) -> Occurrence {
     let finding_type = format!("{OWN_TYPES}{what}");
     Occurrence {
         id: own_id(what, s),
@@ -233,7 +239,10 @@ pub(crate) fn own_finding(what: &str, s: &Suppression, by: &By, severity: Severi
         },
         title: format!("Suppression {}: {}", what.to_lowercase(), s.selector),
         why,
-        fix: format!("Ask {} whether it is still right; `avouch findings unsuppress {}` ends it at once.", s.owner, s.id),
+        fix: format!(
+            "Ask {} whether it is still right; `avouch findings unsuppress {}` ends it at once.",
+            s.owner, s.id
+        ),
         severity,
         account: None,
         region: None,

@@ -313,10 +313,21 @@ impl SinkConfig {
     pub fn check(&self, name: &str) -> Vec<ConfigProblem> {
         let mut out = Vec::new();
         let mut add = |code, setting: &str, problem: String, hint: &str| {
-            out.push(ConfigProblem { sink: name.to_owned(), code, setting: setting.to_owned(), problem, hint: hint.to_owned() });
+            out.push(ConfigProblem {
+                sink: name.to_owned(),
+                code,
+                setting: setting.to_owned(),
+                problem,
+                hint: hint.to_owned(),
+            });
         };
         if self.kind().is_none() {
-            add("sink.kind", "", "it needs exactly one of elasticsearch, syslog, file".into(), "keep one of them");
+            add(
+                "sink.kind",
+                "",
+                "it needs exactly one of elasticsearch, syslog, file".into(),
+                "keep one of them",
+            );
         }
         if self.datasets.is_empty() {
             add("sink.no_dataset", "datasets", "it forwards nothing".into(), "name datasets, or `\"*\"`");
@@ -325,21 +336,45 @@ impl SinkConfig {
         if n == 0 || n > crate::CONCURRENCY_MAX {
             add("sink.concurrency", "concurrency", format!("{n} requests at a time"), "write 1 to 32");
         }
-        if self.batch.events == 0 || self.batch.bytes.0 == 0 || self.window.events == 0 || self.window.bytes.0 == 0 {
-            add("sink.zero", "batch", "a batch or window of nothing sends nothing".into(), "leave the setting out, or give a number above 0");
+        if self.batch.events == 0
+            || self.batch.bytes.0 == 0
+            || self.window.events == 0
+            || self.window.bytes.0 == 0
+        {
+            add(
+                "sink.zero",
+                "batch",
+                "a batch or window of nothing sends nothing".into(),
+                "leave the setting out, or give a number above 0",
+            );
         }
         if self.retry.base.0 <= 0 || self.retry.cap < self.retry.base || self.retry.probe.0 <= 0 {
-            add("sink.retry", "retry", format!("base {}, cap {}, probe {}", self.retry.base, self.retry.cap, self.retry.probe), "write a base above 0 and a cap not below it");
+            add(
+                "sink.retry",
+                "retry",
+                format!("base {}, cap {}, probe {}", self.retry.base, self.retry.cap, self.retry.probe),
+                "write a base above 0 and a cap not below it",
+            );
         }
         if let Some(c) = &self.elasticsearch {
             c.check(&mut add);
         }
         if let Some(c) = &self.syslog {
             if c.endpoint().is_none() {
-                add("sink.bad_address", "syslog.address", format!("cannot read `{}` as an address", c.address), "write `tls://HOST:6514` or `tcp://HOST:601`");
+                add(
+                    "sink.bad_address",
+                    "syslog.address",
+                    format!("cannot read `{}` as an address", c.address),
+                    "write `tls://HOST:6514` or `tcp://HOST:601`",
+                );
             }
             if c.facility > 23 {
-                add("sink.bad_facility", "syslog.facility", format!("{} is no facility", c.facility), "write 0 to 23");
+                add(
+                    "sink.bad_facility",
+                    "syslog.facility",
+                    format!("{} is no facility", c.facility),
+                    "write 0 to 23",
+                );
             }
             references(c.tls.iter().flat_map(TlsConfig::references), "syslog.tls", &mut add);
         }
@@ -352,7 +387,12 @@ type Add<'a> = dyn FnMut(&'static str, &str, String, &str) + 'a;
 fn references<'a>(list: impl Iterator<Item = &'a SecretRef>, setting: &str, add: &mut Add<'_>) {
     for r in list {
         if !r.is_reference() {
-            add("sink.secret_in_clear", setting, "it holds a secret itself instead of saying where it is".into(), "write `env:NAME`, `file:PATH` or `exec:COMMAND`");
+            add(
+                "sink.secret_in_clear",
+                setting,
+                "it holds a secret itself instead of saying where it is".into(),
+                "write `env:NAME`, `file:PATH` or `exec:COMMAND`",
+            );
         }
     }
 }
@@ -360,27 +400,64 @@ fn references<'a>(list: impl Iterator<Item = &'a SecretRef>, setting: &str, add:
 impl ElasticsearchConfig {
     fn check(&self, add: &mut Add<'_>) {
         if self.urls.is_empty() {
-            add("sink.no_url", "elasticsearch.urls", "it names no node".into(), "write `urls: [ \"https://HOST:9200\" ]`");
+            add(
+                "sink.no_url",
+                "elasticsearch.urls",
+                "it names no node".into(),
+                "write `urls: [ \"https://HOST:9200\" ]`",
+            );
         }
         for url in &self.urls {
             match url.parse::<hyper::Uri>() {
+                Ok(u) if u.authority().is_some_and(|a| a.as_str().contains('@')) => {
+                    add(
+                        "sink.secret_in_clear",
+                        "elasticsearch.urls",
+                        "an address holds a password".into(),
+                        "put it into `auth`",
+                    );
+                }
                 Ok(u) if u.host().is_some() && matches!(u.scheme_str(), Some("http" | "https")) => {
                     let is_safe = u.scheme_str() == Some("https") || u.host().is_some_and(is_loopback);
                     if !is_safe && !self.allow_plain {
-                        add("sink.plain_http", "elasticsearch.urls", format!("`{url}` would send events readable for everybody on the way"), "write `https://`, or `allow_plain: true` on a private network");
+                        add(
+                            "sink.plain_http",
+                            "elasticsearch.urls",
+                            format!("`{url}` would send events readable for everybody on the way"),
+                            "write `https://`, or `allow_plain: true` on a private network",
+                        );
                     }
                 }
-                _ => add("sink.bad_url", "elasticsearch.urls", format!("cannot read `{url}` as an address"), "write `https://HOST:9200`"),
+                _ => add(
+                    "sink.bad_url",
+                    "elasticsearch.urls",
+                    format!("cannot read `{url}` as an address"),
+                    "write `https://HOST:9200`",
+                ),
             }
         }
         let fixed = self.index.replace("{dataset}", "").replace("{date}", "");
-        if fixed.contains(['{', '}']) || fixed != fixed.to_lowercase() || self.index.is_empty() || self.index.starts_with(['-', '_', '+']) {
-            add("sink.bad_index", "elasticsearch.index", format!("`{}` cannot be an index name", self.index), "use lower case, and only `{dataset}` and `{date}` in braces");
+        if fixed.contains(['{', '}'])
+            || fixed != fixed.to_lowercase()
+            || self.index.is_empty()
+            || self.index.starts_with(['-', '_', '+'])
+        {
+            add(
+                "sink.bad_index",
+                "elasticsearch.index",
+                format!("`{}` cannot be an index name", self.index),
+                "use lower case, and only `{dataset}` and `{date}` in braces",
+            );
         }
         if let Some(a) = &self.auth {
             let ways = [a.user.is_some() || a.password.is_some(), a.api_key.is_some(), a.bearer.is_some()];
             if ways.iter().filter(|w| **w).count() != 1 || a.user.is_some() != a.password.is_some() {
-                add("sink.auth", "elasticsearch.auth", "it needs user and password, or api_key, or bearer".into(), "keep one of them");
+                add(
+                    "sink.auth",
+                    "elasticsearch.auth",
+                    "it needs user and password, or api_key, or bearer".into(),
+                    "keep one of them",
+                );
             }
             references([&a.password, &a.api_key, &a.bearer].into_iter().flatten(), "elasticsearch.auth", add);
         }

@@ -46,7 +46,8 @@ pub(crate) enum Broken {
 
 impl Http {
     pub fn new(tls: rustls::ClientConfig, timeout: Duration) -> Http {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         Http { client: Client::builder(TokioExecutor::new()).build(connector), timeout }
     }
 
@@ -118,10 +119,10 @@ pub(crate) fn is_identity(e: &(dyn StdError + 'static)) -> bool {
             };
         }
         // An io::Error gives the causes of what it wraps, not what it wraps.
-        if let Some(inner) = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            if is_identity(inner) {
-                return true;
-            }
+        if let Some(inner) = e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && is_identity(inner)
+        {
+            return true;
         }
         next = e.source();
     }

@@ -44,8 +44,8 @@ mod pace;
 mod record;
 mod redrive;
 mod render;
-pub mod sink;
 mod secret;
+pub mod sink;
 mod status;
 mod tls;
 mod traits;
@@ -53,19 +53,19 @@ mod units;
 mod window;
 
 pub use config::{
-    Auth, BatchConfig, ConfigProblem, DATASETS_OWN, ElasticsearchConfig, FileSinkConfig, LimitConfig, RetryConfig,
-    SinkConfig, Start, SyslogFormat, SyslogSinkConfig, WindowConfig,
+    Auth, BatchConfig, ConfigProblem, DATASETS_OWN, ElasticsearchConfig, FileSinkConfig, LimitConfig,
+    RetryConfig, SinkConfig, Start, SyslogFormat, SyslogSinkConfig, WindowConfig,
 };
 pub use engine::{Engine, Handle, Parts, start};
 pub use error::Error;
 pub use pace::{Bucket, CONCURRENCY_MAX, Pace, backoff};
 pub use record::{
-    DEAD_LETTER_DATASET, DELIVERY_DATASET, DeadLetter, DeliveryReceipt, Expired, Request, Resolution, ResolutionState,
-    Stage,
+    DEAD_LETTER_DATASET, DELIVERY_DATASET, DeadLetter, DeliveryReceipt, Expired, Request, Resolution,
+    ResolutionState, Stage,
 };
 pub use redrive::{
-    Ask, Fetch, Group, LetterState, REDRIVE_TRIES, RedrivePlan, RedriveReport, Resolutions, plan_redrive, redrive,
-    standing,
+    Ask, Fetch, Group, LetterState, REDRIVE_TRIES, RedrivePlan, RedriveReport, Resolutions, plan_redrive,
+    redrive, standing,
 };
 pub use render::{Document, Render, index_name};
 pub use secret::{Secret, SecretRef, Secrets};

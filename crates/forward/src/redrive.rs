@@ -40,7 +40,10 @@ impl LetterState {
 
 /// Every letter with what became of it, by (sink, shard, seq). Order of the inputs does not matter.
 #[must_use]
-pub fn standing(letters: &[DeadLetter], resolutions: &[Resolution]) -> BTreeMap<(String, u32, u64), LetterState> {
+pub fn standing(
+    letters: &[DeadLetter],
+    resolutions: &[Resolution],
+) -> BTreeMap<(String, u32, u64), LetterState> {
     let mut out: BTreeMap<(String, u32, u64), LetterState> = BTreeMap::new();
     for l in letters.iter().filter(|l| l.stage == Stage::Forward) {
         let entry = out.entry((l.sink.clone(), l.shard, l.seq)).or_insert_with(|| LetterState {
@@ -120,16 +123,18 @@ pub fn plan_redrive(letters: &[DeadLetter], resolutions: &[Resolution], ask: &As
     for s in &chosen {
         let l = &s.letter;
         let field = field_of(&l.text);
-        let g = groups.entry((l.sink.clone(), l.class.clone(), l.code.clone(), field.clone())).or_insert_with(|| Group {
-            sink: l.sink.clone(),
-            class: l.class.clone(),
-            code: l.code.clone(),
-            field,
-            n: 0,
-            first_at: s.first_at,
-            last_at: l.last_at,
-            text: l.text.clone(),
-        });
+        let g = groups
+            .entry((l.sink.clone(), l.class.clone(), l.code.clone(), field.clone()))
+            .or_insert_with(|| Group {
+                sink: l.sink.clone(),
+                class: l.class.clone(),
+                code: l.code.clone(),
+                field,
+                n: 0,
+                first_at: s.first_at,
+                last_at: l.last_at,
+                text: l.text.clone(),
+            });
         g.n += 1;
         g.first_at = g.first_at.min(s.first_at);
         if g.last_at < l.last_at {
@@ -138,14 +143,16 @@ pub fn plan_redrive(letters: &[DeadLetter], resolutions: &[Resolution], ask: &As
         }
     }
     let mut groups: Vec<Group> = groups.into_values().collect();
-    groups.sort_by(|a, b| b.n.cmp(&a.n).then_with(|| (&a.sink, &a.class, &a.code).cmp(&(&b.sink, &b.class, &b.code))));
+    groups.sort_by(|a, b| {
+        b.n.cmp(&a.n).then_with(|| (&a.sink, &a.class, &a.code).cmp(&(&b.sink, &b.class, &b.code)))
+    });
     RedrivePlan { groups, letters: chosen }
 }
 
 /// `failed to parse field [user.id] of type [long]` → `user.id`.
 fn field_of(text: &str) -> Option<String> {
     const FIELD_CHARS_MAX: usize = 128;
-    let (_, after) = text.split_once("field [").or_else(|| text.split_once("field name [")) ?;
+    let (_, after) = text.split_once("field [").or_else(|| text.split_once("field name ["))?;
     let (field, _) = after.split_once(']')?;
     (!field.is_empty() && field.len() <= FIELD_CHARS_MAX).then(|| field.to_owned())
 }
@@ -182,7 +189,10 @@ pub struct RedriveReport {
 ///
 /// # Errors
 /// The vault cannot be read or written. What was confirmed until then is recorded.
-#[expect(clippy::too_many_arguments, reason = "a one-shot run: each part is used once, a struct would only rename them")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a one-shot run: each part is used once, a struct would only rename them"
+)]
 pub async fn redrive(
     plan: &RedrivePlan,
     fetch: &dyn Fetch,
@@ -196,7 +206,8 @@ pub async fn redrive(
 ) -> Result<RedriveReport, StoreError> {
     let mut report = RedriveReport::default();
     let mut bucket = per_second.filter(|n| *n > 0).map(|n| Bucket::new(n, host.now()));
-    let mut todo: VecDeque<Vec<Work>> = plan.letters.chunks(REDRIVE_BATCH).map(|c| c.iter().map(Work::new).collect()).collect();
+    let mut todo: VecDeque<Vec<Work>> =
+        plan.letters.chunks(REDRIVE_BATCH).map(|c| c.iter().map(Work::new).collect()).collect();
     let mut tries = 0;
     while let Some(mut group) = todo.pop_front() {
         if let Some(b) = &mut bucket {
@@ -212,7 +223,9 @@ pub async fn redrive(
         let sent = sink.send(&items).await;
         let results = match sent.outcome {
             Outcome::Items(results) if results.len() == group.len() => results,
-            Outcome::Items(_) => vec![ItemResult::Retry("the answer does not fit the request".to_owned()); group.len()],
+            Outcome::Items(_) => {
+                vec![ItemResult::Retry("the answer does not fit the request".to_owned()); group.len()]
+            }
             Outcome::Failed(Failure::Hold { reason }) => {
                 report.stopped = Some(reason);
                 todo.push_front(group);
@@ -239,7 +252,9 @@ pub async fn redrive(
             }
         };
         tries = 0;
-        let (again, held) = settle(group, results, &sent.status, dead_letters, resolutions, host, (who, why), &mut report).await?;
+        let (again, held) =
+            settle(group, results, &sent.status, dead_letters, resolutions, host, (who, why), &mut report)
+                .await?;
         if let Some(reason) = held {
             report.stopped = Some(reason);
             report.left_open += again.len() as u64;
@@ -248,7 +263,8 @@ pub async fn redrive(
         let (again, tired): (Vec<Work>, Vec<Work>) = again.into_iter().partition(|w| w.tries < REDRIVE_TRIES);
         report.left_open += tired.len() as u64;
         if let Some(most) = again.iter().map(|w| w.tries).max() {
-            tokio::time::sleep(micros(backoff(&RetryConfig::default(), most, None, &|max| host.random(max)))).await;
+            tokio::time::sleep(micros(backoff(&RetryConfig::default(), most, None, &|max| host.random(max))))
+                .await;
             todo.push_front(again);
         }
     }
@@ -272,10 +288,18 @@ impl Work {
     }
 }
 
-async fn load(group: &mut Vec<Work>, fetch: &dyn Fetch, report: &mut RedriveReport) -> Result<(), StoreError> {
+async fn load(
+    group: &mut Vec<Work>,
+    fetch: &dyn Fetch,
+    report: &mut RedriveReport,
+) -> Result<(), StoreError> {
     for w in group.iter_mut().filter(|w| w.item.is_none()) {
         let l = &w.letter.letter;
-        w.item = fetch.event(l.shard, l.seq).await?.map(|(batch, row)| Item { batch: Arc::new(batch), row, seq: l.seq });
+        w.item = fetch.event(l.shard, l.seq).await?.map(|(batch, row)| Item {
+            batch: Arc::new(batch),
+            row,
+            seq: l.seq,
+        });
     }
     let before = group.len();
     group.retain(|w| w.item.is_some());

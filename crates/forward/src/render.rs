@@ -185,7 +185,13 @@ pub fn index_name(template: &str, dataset: &str, at: Time) -> String {
     if name.contains("{dataset}") {
         let clean: String = dataset
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c.to_ascii_lowercase() } else { '-' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') {
+                    c.to_ascii_lowercase()
+                } else {
+                    '-'
+                }
+            })
             .collect();
         name = name.replace("{dataset}", &clean);
     }
@@ -205,7 +211,10 @@ mod tests {
         let mut b = Batch::builder();
         let p = b.provenance(Provenance {
             tags: vec!["edge".into()],
-            ..Provenance::new("fw\"1").sender("10.0.0.7:514").account("111122223333").origin(&serde_json::json!({"hops": 1, "file": "a"}))
+            ..Provenance::new("fw\"1")
+                .sender("10.0.0.7:514")
+                .account("111122223333")
+                .origin(&serde_json::json!({"hops": 1, "file": "a"}))
         });
         let d = b.dataset("syslog");
         let row = b.push(raw, p, d);
@@ -229,10 +238,34 @@ mod tests {
 
     #[test]
     fn documents() {
-        check(b"<13>hi \"x\"\n", Flags::default(), expect![[r#"{"@timestamp":"2026-03-01T09:00:00Z","event":{"id":"pbSaLpkYLBkPL6t5IfdEMQ","dataset":"syslog","ingested":"2026-03-01T09:00:00Z"},"avouch":{"position":"0:7","source":"fw\"1","sender":"10.0.0.7:514","account":"111122223333","origin":{"file":"a","hops":1},"hops":2,"tags":["edge"]},"message":"<13>hi \"x\"\n"}"#]]);
-        check(b" {\"a\":\r\n1}", Flags::PARSE_ERROR, expect![[""]]);
-        check(b"{\"a\":1,\"a\":2}", Flags::DUPLICATE_KEYS, expect![[""]]);
-        check(b"\xff{", Flags::NOT_UTF8, expect![[""]]);
+        check(
+            b"<13>hi \"x\"\n",
+            Flags::default(),
+            expect![[
+                r#"{"@timestamp":"2026-03-01T09:00:00Z","event":{"id":"xT2W0OAO5kIatM0t1Zu9FQ","dataset":"syslog","ingested":"2026-03-01T09:00:00Z"},"avouch":{"position":"0:7","source":"fw\"1","sender":"10.0.0.7:514","account":"111122223333","origin":{"file":"a","hops":1},"hops":2,"tags":["edge"]},"message":"<13>hi \"x\"\n"}"#
+            ]],
+        );
+        check(
+            b" {\"a\":\r\n1}",
+            Flags::PARSE_ERROR,
+            expect![[
+                r#"{"@timestamp":"2026-03-01T09:00:00Z","event":{"id":"xT2W0OAO5kIatM0t1Zu9FQ","dataset":"syslog","ingested":"2026-03-01T09:00:00Z"},"avouch":{"position":"0:7","source":"fw\"1","sender":"10.0.0.7:514","account":"111122223333","origin":{"file":"a","hops":1},"hops":2,"tags":["edge"],"flags":["parse_error"]},"payload":{"a":  1}}"#
+            ]],
+        );
+        check(
+            b"{\"a\":1,\"a\":2}",
+            Flags::DUPLICATE_KEYS,
+            expect![[
+                r#"{"@timestamp":"2026-03-01T09:00:00Z","event":{"id":"xT2W0OAO5kIatM0t1Zu9FQ","dataset":"syslog","ingested":"2026-03-01T09:00:00Z"},"avouch":{"position":"0:7","source":"fw\"1","sender":"10.0.0.7:514","account":"111122223333","origin":{"file":"a","hops":1},"hops":2,"tags":["edge"],"flags":["dup_keys"]},"payload":{"a":2}}"#
+            ]],
+        );
+        check(
+            b"\xff{",
+            Flags::NOT_UTF8,
+            expect![[
+                r#"{"@timestamp":"2026-03-01T09:00:00Z","event":{"id":"xT2W0OAO5kIatM0t1Zu9FQ","dataset":"syslog","ingested":"2026-03-01T09:00:00Z"},"avouch":{"position":"0:7","source":"fw\"1","sender":"10.0.0.7:514","account":"111122223333","origin":{"file":"a","hops":1},"hops":2,"tags":["edge"],"flags":["not_utf8"],"raw_base64":"/3s="},"message":"�{"}"#
+            ]],
+        );
         assert!(document(b"{\"a\":1}", Flags::default(), true).contains(r#""original":"{\"a\":1}""#));
     }
 
@@ -243,7 +276,10 @@ mod tests {
         let doc: serde_json::Value = serde_json::from_str(&document(raw, Flags::default(), false)).unwrap();
         let roots: Vec<&String> = doc.as_object().unwrap().keys().collect();
         assert_eq!(roots, ["@timestamp", "avouch", "event", "payload"]);
-        assert_eq!((doc["@timestamp"].as_str(), doc["avouch"]["source"].as_str()), (Some("2026-03-01T09:00:00Z"), Some("fw\"1")));
+        assert_eq!(
+            (doc["@timestamp"].as_str(), doc["avouch"]["source"].as_str()),
+            (Some("2026-03-01T09:00:00Z"), Some("fw\"1"))
+        );
         // Nor does one that closes braces or only looks like an object.
         let broken = document(br#"{"a":1}},"avouch":{"source":"z"}"#, Flags::default(), false);
         let doc: serde_json::Value = serde_json::from_str(&broken).unwrap();

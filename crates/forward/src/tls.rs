@@ -30,7 +30,11 @@ impl TlsConfig {
 }
 
 /// The rustls settings for `config`, public CAs where it names none.
-pub(crate) fn client_config(sink: &str, config: &TlsConfig, secrets: &Secrets) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(
+    sink: &str,
+    config: &TlsConfig,
+    secrets: &Secrets,
+) -> Result<ClientConfig, Error> {
     use hyper_rustls::ConfigBuilderExt as _;
     let bad = |what: &str, why: String| Error::Tls { sink: sink.to_owned(), what: what.to_owned(), why };
     let read = |r: &SecretRef| {

@@ -35,7 +35,8 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, scale) = SPANS.into_iter().find(|(_, s)| self.0 >= *s && self.0 % s == 0).unwrap_or(("ms", 1_000));
+        let (unit, scale) =
+            SPANS.into_iter().find(|(_, s)| self.0 >= *s && self.0 % s == 0).unwrap_or(("ms", 1_000));
         write!(f, "{}{unit}", self.0 / scale)
     }
 }
@@ -74,7 +75,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, scale) = SIZES
             .into_iter()
-            .find(|(u, s)| (u.contains('i') || *s == 1) && self.0 >= *s && self.0 % s == 0)
+            .find(|(u, s)| (u.contains('i') || *s == 1) && self.0 >= *s && self.0.is_multiple_of(*s))
             .unwrap_or(("", 1));
         write!(f, "{}{unit}", self.0 / scale)
     }
@@ -128,9 +129,30 @@ macro_rules! as_text {
     };
 }
 
-as_text!(Span, "Duration", "a duration", "a whole number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`", "^[0-9]+(ms|s|m|h|d)$", "30s");
-as_text!(Size, "Size", "a size", "a whole number and a unit: `64KiB`, `8MiB`, `1GiB`", "^[0-9]+([KMG]i?B)?$", "8MiB");
-as_text!(Rate, "Rate", "a rate", "so much per second: `40MiB/s`, `5000/s`", "^[0-9]+([KMG]i?B)?/s$", "40MiB/s");
+as_text!(
+    Span,
+    "Duration",
+    "a duration",
+    "a whole number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`",
+    "^[0-9]+(ms|s|m|h|d)$",
+    "30s"
+);
+as_text!(
+    Size,
+    "Size",
+    "a size",
+    "a whole number and a unit: `64KiB`, `8MiB`, `1GiB`",
+    "^[0-9]+([KMG]i?B)?$",
+    "8MiB"
+);
+as_text!(
+    Rate,
+    "Rate",
+    "a rate",
+    "so much per second: `40MiB/s`, `5000/s`",
+    "^[0-9]+([KMG]i?B)?/s$",
+    "40MiB/s"
+);
 
 #[cfg(test)]
 mod tests {

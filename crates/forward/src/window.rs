@@ -135,12 +135,14 @@ impl<T> Window<T> {
             return Vec::new();
         }
         // By number where order matters; else by when they became due.
-        let mut in_order: Vec<(Time, u64)> = if ordered { self.again.iter().copied().collect() } else { Vec::new() };
+        let mut in_order: Vec<(Time, u64)> =
+            if ordered { self.again.iter().copied().collect() } else { Vec::new() };
         in_order.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         let mut chosen = Vec::new();
         let mut size = 0;
         while chosen.len() < events {
-            let due = if ordered { in_order.pop() } else { self.again.first().copied().filter(|(t, _)| *t <= now) };
+            let due =
+                if ordered { in_order.pop() } else { self.again.first().copied().filter(|(t, _)| *t <= now) };
             let Some(n) = due.map(|(_, n)| n).or_else(|| self.pending.front().copied()) else { break };
             let item_bytes = self.slot(Ticket(n)).map_or(0, |s| s.bytes);
             if !chosen.is_empty() && size + item_bytes > bytes {
@@ -208,7 +210,9 @@ impl<T> Window<T> {
         let mut skipped = 0;
         for at in 0..self.slots.len() {
             let n = self.base + at as u64;
-            let Some(s) = self.slots.get_mut(at).filter(|s| s.seq < to && s.state != State::Finished) else { continue };
+            let Some(s) = self.slots.get_mut(at).filter(|s| s.seq < to && s.state != State::Finished) else {
+                continue;
+            };
             match s.state {
                 State::Pending => {
                     self.pending_bytes = self.pending_bytes.saturating_sub(s.bytes);

@@ -48,5 +48,5 @@ pub use control::{
 pub use finding::{Alert, Delivery, DeliveryState, Evidence, Finding, FindingSource, Occurrence, RuleRef};
 pub use id::{EventId, FindingId, ParseIdError, sha256, sha256_hex};
 pub use severity::Severity;
-pub use text::{escape_controls, nearest};
+pub use text::{escape_controls, glob, nearest};
 pub use time::{Time, TimeRange};

@@ -19,6 +19,36 @@ pub fn escape_controls(s: &str) -> String {
     out
 }
 
+/// Whether all of `text` matches `pattern`, in which `*` stands for any run of characters and nothing else is special. Linear in
+/// practice: only the last `*` is ever returned to.
+#[must_use]
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let (p, t) = (pattern.as_bytes(), text.as_bytes());
+    let (mut pi, mut ti) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while ti < t.len() {
+        match p.get(pi) {
+            Some(b'*') => {
+                back = Some((pi + 1, ti));
+                pi += 1;
+            }
+            Some(c) if t.get(ti) == Some(c) => {
+                pi += 1;
+                ti += 1;
+            }
+            _ => match back {
+                Some((after, from)) => {
+                    back = Some((after, from + 1));
+                    pi = after;
+                    ti = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    p.get(pi..).is_some_and(|rest| rest.iter().all(|c| *c == b'*'))
+}
+
 /// The candidates closest to `word` by edit distance, nearest first and then by name, at most three and at most a third of the
 /// word away: the "did you mean" of every error.
 #[must_use]
@@ -60,6 +90,24 @@ mod tests {
         assert_eq!(nearest("retenion", ["retention", "region", "source"]), ["retention"]);
         assert_eq!(nearest("sverity", ["severity"]), ["severity"]);
         assert!(nearest("zzz", ["severity"]).is_empty());
+    }
+
+    #[test]
+    fn a_star_is_any_run() {
+        for (pattern, text, expect) in [
+            ("*", "", true),
+            ("", "", true),
+            ("", "x", false),
+            ("aws.*", "aws.cloudtrail", true),
+            ("aws.*", "aw", false),
+            ("*trail", "aws.cloudtrail", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("a?c", "abc", false),
+            ("*é*", "caféine", true),
+        ] {
+            assert_eq!(glob(pattern, text), expect, "{pattern} {text}");
+        }
     }
 
     #[test]

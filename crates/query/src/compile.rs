@@ -5,8 +5,8 @@ use crate::functions;
 use crate::language::{Field, Operator, Query};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Expr, col, expr::ScalarFunction, lit};
 use datafusion::functions_nested::expr_fn::array_has;
+use datafusion::logical_expr::{Expr, col, expr::ScalarFunction, lit};
 use datafusion::prelude::{coalesce, ident};
 use model::Time;
 
@@ -39,7 +39,12 @@ pub fn moment() -> Expr {
     coalesce(vec![ident("event_time"), ident("av_received")])
 }
 
-fn join(parts: &[Query], schema: &Schema, with: fn(Expr, Expr) -> Expr, none: bool) -> Result<Expr, ValueError> {
+fn join(
+    parts: &[Query],
+    schema: &Schema,
+    with: fn(Expr, Expr) -> Expr,
+    none: bool,
+) -> Result<Expr, ValueError> {
     let mut all = None;
     for p in parts {
         let e = compile(p, schema)?;
@@ -65,7 +70,9 @@ fn call(name: &str, subject: Expr, pattern: &str) -> Expr {
 fn test(field: &Field, op: Operator, values: &[String], schema: &Schema) -> Result<Expr, ValueError> {
     let (subject, kind, name) = match field {
         Field::Path(path) => (call("json_get", ident("raw"), path), DataType::Utf8, format!("raw.{path}")),
-        Field::Column(name) if name == "time" => (moment(), DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), name.clone()),
+        Field::Column(name) if name == "time" => {
+            (moment(), DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), name.clone())
+        }
         Field::Column(name) => match schema.field_with_name(name) {
             Ok(f) => (ident(name), f.data_type().clone(), name.clone()),
             Err(_) => return Ok(lit(op == Operator::NotEqual)),
@@ -83,7 +90,13 @@ fn test(field: &Field, op: Operator, values: &[String], schema: &Schema) -> Resu
     Ok(any.unwrap_or_else(|| lit(false)))
 }
 
-fn single(subject: &Expr, kind: &DataType, op: Operator, value: &str, name: &str) -> Result<Expr, ValueError> {
+fn single(
+    subject: &Expr,
+    kind: &DataType,
+    op: Operator,
+    value: &str,
+    name: &str,
+) -> Result<Expr, ValueError> {
     let subject = subject.clone();
     if op == Operator::NotEqual {
         return Ok(Expr::Not(Box::new(single(&subject, kind, Operator::Equal, value, name)?)));
@@ -94,7 +107,9 @@ fn single(subject: &Expr, kind: &DataType, op: Operator, value: &str, name: &str
             _ => array_has(subject, lit(value)),
         }));
     }
-    let address = op == Operator::In && value.contains('/') && value.split('/').next().is_some_and(|a| a.parse::<std::net::IpAddr>().is_ok());
+    let address = op == Operator::In
+        && value.contains('/')
+        && value.split('/').next().is_some_and(|a| a.parse::<std::net::IpAddr>().is_ok());
     if address {
         return Ok(or_false(call("cidr_match", subject, value)));
     }
@@ -126,7 +141,8 @@ fn literal(kind: &DataType, value: &str) -> Option<ScalarValue> {
         DataType::Int32 => ScalarValue::Int32(Some(value.parse().ok()?)),
         DataType::Int64 => ScalarValue::Int64(Some(value.parse().ok()?)),
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            let time = Time::parse_rfc3339(value.as_bytes()).or_else(|| Time::parse_rfc3339(format!("{value}T00:00:00Z").as_bytes()))?;
+            let time = Time::parse_rfc3339(value.as_bytes())
+                .or_else(|| Time::parse_rfc3339(format!("{value}T00:00:00Z").as_bytes()))?;
             ScalarValue::TimestampMicrosecond(Some(time.0), zone.clone())
         }
         DataType::FixedSizeBinary(16) => {
@@ -146,9 +162,4 @@ fn wanted(kind: &DataType) -> &'static str {
         DataType::FixedSizeBinary(_) => "event id (22 characters)",
         _ => "value",
     }
-}
-
-/// Quoted column reference for names with dots or capitals.
-pub fn column(name: &str) -> Expr {
-    col(datafusion::common::Column::from_name(name))
 }

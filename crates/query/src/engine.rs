@@ -105,7 +105,9 @@ impl From<DataFusionError> for QueryFailure {
     fn from(e: DataFusionError) -> QueryFailure {
         match e.find_root() {
             DataFusionError::ResourcesExhausted(_) => QueryFailure::Memory,
-            DataFusionError::Plan(m) if m.contains("not supported") || m.contains("not allowed") => QueryFailure::NotAllowed(m.clone()),
+            DataFusionError::Plan(m) if m.contains("not supported") || m.contains("not allowed") => {
+                QueryFailure::NotAllowed(m.clone())
+            }
             root => QueryFailure::Engine(root.strip_backtrace()),
         }
     }
@@ -113,8 +115,23 @@ impl From<DataFusionError> for QueryFailure {
 
 /// Columns of a search's rows, in order. All datasets have them or read null.
 const SHOWN: [&str; 17] = [
-    "av_seq", "av_id", "event_time", "av_received", "av_dataset", "av_source", "av_sender", "av_account", "av_region", "actor", "action",
-    "service", "resources", "src_ip", "outcome", "error", "message",
+    "av_seq",
+    "av_id",
+    "event_time",
+    "av_received",
+    "av_dataset",
+    "av_source",
+    "av_sender",
+    "av_account",
+    "av_region",
+    "actor",
+    "action",
+    "service",
+    "resources",
+    "src_ip",
+    "outcome",
+    "error",
+    "message",
 ];
 
 /// Further columns of the view `events`.
@@ -141,7 +158,12 @@ impl Engine {
                     .with_mode(datafusion::execution::disk_manager::DiskManagerMode::Disabled),
             )
             .build_arc()?;
-        Ok(Engine { slots: Arc::new(Semaphore::new(limits.parallel)), limits, runtime, cache: Arc::new(TailCache::default()) })
+        Ok(Engine {
+            slots: Arc::new(Semaphore::new(limits.parallel)),
+            limits,
+            runtime,
+            cache: Arc::new(TailCache::default()),
+        })
     }
 
     fn session(&self) -> SessionContext {
@@ -155,7 +177,12 @@ impl Engine {
         ctx
     }
 
-    fn tables(&self, ctx: &SessionContext, snapshot: &Snapshot, range: TimeRange) -> Result<SharedFacts, QueryFailure> {
+    fn tables(
+        &self,
+        ctx: &SessionContext,
+        snapshot: &Snapshot,
+        range: TimeRange,
+    ) -> Result<SharedFacts, QueryFailure> {
         let facts: SharedFacts = Arc::new(Mutex::new(ScanFacts::default()));
         facts.lock().unwrap_or_else(PoisonError::into_inner).unknown.extend(snapshot.notes().iter().cloned());
         for dataset in snapshot.datasets() {
@@ -170,8 +197,10 @@ impl Engine {
     /// # Errors
     /// A query that cannot be understood, and an engine failure; what could not be read is in the answer instead.
     pub async fn search(&self, snapshot: &Snapshot, request: &Request) -> Result<Answer, QueryFailure> {
-        let schemas: Vec<(Arc<str>, Arc<Schema>)> = snapshot.datasets().into_iter().map(|d| (Arc::clone(&d), snapshot.schema(&d))).collect();
-        let mut names: Vec<&str> = schemas.iter().flat_map(|(_, s)| s.fields().iter().map(|f| f.name().as_str())).collect();
+        let schemas: Vec<(Arc<str>, Arc<Schema>)> =
+            snapshot.datasets().into_iter().map(|d| (Arc::clone(&d), snapshot.schema(&d))).collect();
+        let mut names: Vec<&str> =
+            schemas.iter().flat_map(|(_, s)| s.fields().iter().map(|f| f.name().as_str())).collect();
         names.extend(SHOWN);
         names.sort_unstable();
         names.dedup();
@@ -184,7 +213,8 @@ impl Engine {
         let deadline = tokio::time::Instant::now() + self.limits.time_box;
         for (dataset, schema) in &schemas {
             if !may_match(&query, dataset) {
-                facts.lock().unwrap_or_else(PoisonError::into_inner).skipped_by_dataset += snapshot.segments_of(dataset).len() as u64;
+                facts.lock().unwrap_or_else(PoisonError::into_inner).skipped_by_dataset +=
+                    snapshot.segments_of(dataset).len() as u64;
                 continue;
             }
             let filter = compile::compile(&query, schema)?.and(within(request.range));
@@ -227,10 +257,14 @@ impl Engine {
         if let Some(view) = events_view(&ctx, snapshot).await? {
             ctx.register_table("events", view.into_view())?;
         }
-        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let options =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let frame = ctx.sql_with_options(text, options).await?;
         let schema = frame.schema().as_arrow().clone();
-        let mut answer = Answer { columns: schema.fields().iter().map(|f| f.name().clone()).collect(), ..Answer::default() };
+        let mut answer = Answer {
+            columns: schema.fields().iter().map(|f| f.name().clone()).collect(),
+            ..Answer::default()
+        };
         let mut stream = frame.limit(0, Some(limit.saturating_add(1)))?.execute_stream().await?;
         let deadline = tokio::time::Instant::now() + self.limits.time_box;
         loop {
@@ -261,13 +295,16 @@ fn may_match(query: &Query, dataset: &str) -> bool {
     match query {
         Query::And(parts) => parts.iter().all(|p| may_match(p, dataset)),
         Query::Or(parts) => parts.iter().any(|p| may_match(p, dataset)),
-        Query::Test { field: F::Column(c), op: O::Equal | O::In, values } if c == "av_dataset" => values.iter().any(|v| v == dataset),
+        Query::Test { field: F::Column(c), op: O::Equal | O::In, values } if c == "av_dataset" => {
+            values.iter().any(|v| v == dataset)
+        }
         _ => true,
     }
 }
 
 fn within(range: TimeRange) -> Expr {
-    let time = |t: Time| lit(datafusion::common::ScalarValue::TimestampMicrosecond(Some(t.0), Some("UTC".into())));
+    let time =
+        |t: Time| lit(datafusion::common::ScalarValue::TimestampMicrosecond(Some(t.0), Some("UTC".into())));
     if range == TimeRange::ALL {
         return lit(true);
     }
@@ -296,7 +333,10 @@ async fn events_view(ctx: &SessionContext, snapshot: &Snapshot) -> Result<Option
     let wanted: Vec<&str> = SHOWN.iter().chain(&VIEW_TOO).copied().collect();
     let mut all: Option<DataFrame> = None;
     for dataset in snapshot.datasets() {
-        let part = ctx.table(TableReference::bare(dataset.to_string())).await?.select(columns(&snapshot.schema(&dataset), &wanted))?;
+        let part = ctx
+            .table(TableReference::bare(dataset.to_string()))
+            .await?
+            .select(columns(&snapshot.schema(&dataset), &wanted))?;
         all = Some(match all {
             None => part,
             Some(a) => a.union(part)?,
@@ -307,7 +347,13 @@ async fn events_view(ctx: &SessionContext, snapshot: &Snapshot) -> Result<Option
 
 fn object(batch: &RecordBatch, row: usize, columns: usize) -> Map<String, Value> {
     let schema = batch.schema();
-    schema.fields().iter().zip(batch.columns()).take(columns).map(|(f, c)| (f.name().clone(), value::at(f.name(), c, row))).collect()
+    schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .take(columns)
+        .map(|(f, c)| (f.name().clone(), value::at(f.name(), c, row)))
+        .collect()
 }
 
 /// The newest `limit` rows of a stream in no order, in bounded memory; a partial stream leaves a partial answer.
@@ -364,7 +410,9 @@ impl Best {
         for row in 0..batch.num_rows() {
             self.seen += 1;
             let rank = (moments.value(row), Reverse(seqs.value(row)));
-            if self.heap.len() >= self.limit && self.heap.peek().is_none_or(|Reverse(worst)| worst.rank() >= rank) {
+            if self.heap.len() >= self.limit
+                && self.heap.peek().is_none_or(|Reverse(worst)| worst.rank() >= rank)
+            {
                 continue;
             }
             let row = object(batch, row, SHOWN.len());

@@ -4,7 +4,9 @@
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, StringBuilder};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -72,7 +74,9 @@ impl ScalarUDFImpl for Function {
             return exec_err!("{}: the second argument must be a constant", self.name());
         };
         let pattern = match pattern {
-            ScalarValue::Utf8(Some(s)) | ScalarValue::LargeUtf8(Some(s)) | ScalarValue::Utf8View(Some(s)) => s,
+            ScalarValue::Utf8(Some(s)) | ScalarValue::LargeUtf8(Some(s)) | ScalarValue::Utf8View(Some(s)) => {
+                s
+            }
             other => return exec_err!("{}: the second argument must be text, not {other}", self.name()),
         };
         let subject = subject.into_array(rows)?;
@@ -118,7 +122,9 @@ fn lists(subject: &ArrayRef, glob: &Glob) -> BooleanArray {
     for row in list.iter() {
         match row.and_then(|items| arrow::compute::cast(&items, &DataType::Utf8).ok()) {
             None => out.append_null(),
-            Some(items) => out.append_value(items.as_string::<i32>().iter().flatten().any(|s| glob.matches(s))),
+            Some(items) => {
+                out.append_value(items.as_string::<i32>().iter().flatten().any(|s| glob.matches(s)))
+            }
         }
     }
     out.finish()
@@ -129,7 +135,9 @@ fn json_get(subject: &ArrayRef, path: &str) -> Result<arrow::array::StringArray>
     let steps: Vec<&str> = path.split('.').collect();
     let mut out = StringBuilder::new();
     for raw in cast.as_binary::<i32>().iter() {
-        let found = raw.and_then(|b| serde_json::from_slice::<serde_json::Value>(b).ok()).and_then(|v| at_path(&v, &steps));
+        let found = raw
+            .and_then(|b| serde_json::from_slice::<serde_json::Value>(b).ok())
+            .and_then(|v| at_path(&v, &steps));
         out.append_option(found);
     }
     Ok(out.finish())
@@ -282,7 +290,9 @@ mod tests {
     #[test]
     fn ranges() {
         let r = Range::parse("10.0.0.0/8").unwrap();
-        assert!(r.contains("10.255.0.1") && !r.contains("11.0.0.1") && !r.contains("::a00:1") && !r.contains("x"));
+        assert!(
+            r.contains("10.255.0.1") && !r.contains("11.0.0.1") && !r.contains("::a00:1") && !r.contains("x")
+        );
         assert!(Range::parse("0.0.0.0/0").unwrap().contains("203.0.113.9"));
         assert!(Range::parse("2001:db8::/32").unwrap().contains("2001:db8::1"));
         assert!(Range::parse("10.0.0.0/33").is_none() && Range::parse("x").is_none());

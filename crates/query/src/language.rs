@@ -20,7 +20,11 @@ pub enum Query {
     Not(Box<Query>),
     /// The raw record holds this word, ignoring case.
     Word(String),
-    Test { field: Field, op: Operator, values: Vec<String> },
+    Test {
+        field: Field,
+        op: Operator,
+        values: Vec<String>,
+    },
 }
 
 /// What a test looks at.
@@ -330,7 +334,10 @@ impl Parser<'_> {
 
     /// After `name in`: a list in parentheses or one value. `in` as a plain word needs something else after it.
     fn is_list_or_value(&self) -> bool {
-        matches!(self.tokens.get(self.at + 1).map(|t| &t.kind), Some(Kind::Open | Kind::Word(_) | Kind::Quoted(_)))
+        matches!(
+            self.tokens.get(self.at + 1).map(|t| &t.kind),
+            Some(Kind::Open | Kind::Word(_) | Kind::Quoted(_))
+        )
     }
 
     fn list(&mut self) -> Result<Vec<String>, QueryError> {
@@ -426,7 +433,10 @@ mod tests {
     fn terms_join_as_people_expect() {
         check("", "all");
         check("delete bucket", "(`delete` & `bucket`)");
-        check("user=alice event~Delete* and not outcome = success", "(actor=alice & action~Delete* & !outcome=success)");
+        check(
+            "user=alice event~Delete* and not outcome = success",
+            "(actor=alice & action~Delete* & !outcome=success)",
+        );
         check("a or b c", "(`a` | (`b` & `c`))");
         check("not (a or b)", "!(`a` | `b`)");
         check("ip in 10.0.0.0/8", "src_ipin10.0.0.0/8");
@@ -441,10 +451,22 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
         check("acter = x", "unknown field `acter` at character 0; did you mean `actor`?");
-        check("a and", "something must follow `and` at character 5; e.g. avouch search 'user = alice and event ~ Delete* and not outcome = success'");
-        check("(a", "a parenthesis is not closed at character 2; e.g. avouch search 'user = alice and event ~ Delete* and not outcome = success'");
-        check("user =", "a value is missing at character 6; e.g. avouch search 'user = alice and event ~ Delete* and not outcome = success'");
-        check("\"x", "a quote is not closed at character 0; e.g. avouch search 'user = alice and event ~ Delete* and not outcome = success'");
+        check(
+            "a and",
+            "something must follow `and` at character 5; e.g. avouch search 'user = alice and event ~ Delete* and not outcome = success'",
+        );
+        check(
+            "(a",
+            "a parenthesis is not closed at character 2; e.g. avouch search 'user = alice and event ~ Delete* and not outcome = success'",
+        );
+        check(
+            "user =",
+            "a value is missing at character 6; e.g. avouch search 'user = alice and event ~ Delete* and not outcome = success'",
+        );
+        check(
+            "\"x",
+            "a quote is not closed at character 0; e.g. avouch search 'user = alice and event ~ Delete* and not outcome = success'",
+        );
     }
 
     proptest! {

@@ -62,7 +62,13 @@ impl fmt::Debug for DatasetTable {
 }
 
 impl DatasetTable {
-    pub fn new(snapshot: &Snapshot, dataset: &Arc<str>, range: TimeRange, facts: &SharedFacts, cache: &Arc<TailCache>) -> DatasetTable {
+    pub fn new(
+        snapshot: &Snapshot,
+        dataset: &Arc<str>,
+        range: TimeRange,
+        facts: &SharedFacts,
+        cache: &Arc<TailCache>,
+    ) -> DatasetTable {
         DatasetTable {
             schema: snapshot.schema(dataset),
             snapshot: snapshot.clone(),
@@ -89,11 +95,21 @@ impl DatasetTable {
                     facts.bytes_read_at_most += meta.bytes;
                     out.push((meta, properties));
                 }
-                Err(e) => facts.unknown.push(format!("segment {} of {} ({} events): {e}", meta.name(), meta.dataset, meta.rows)),
+                Err(e) => facts.unknown.push(format!(
+                    "segment {} of {} ({} events): {e}",
+                    meta.name(),
+                    meta.dataset,
+                    meta.rows
+                )),
             }
         }
         for meta in self.snapshot.missing().iter().filter(|m| m.dataset == self.dataset) {
-            facts.unknown.push(format!("segment {} of {} ({} events): its file is missing", meta.name(), meta.dataset, meta.rows));
+            facts.unknown.push(format!(
+                "segment {} of {} ({} events): its file is missing",
+                meta.name(),
+                meta.dataset,
+                meta.rows
+            ));
         }
         out
     }
@@ -112,7 +128,8 @@ impl DatasetTable {
         let mut keys = BTreeMap::new();
         let mut files = Vec::with_capacity(kept.len());
         for (meta, properties) in kept {
-            let location = Path::from_absolute_path(&meta.path).map_err(|e| DataFusionError::External(Box::new(e)))?;
+            let location =
+                Path::from_absolute_path(&meta.path).map_err(|e| DataFusionError::External(Box::new(e)))?;
             keys.insert(location.to_string(), properties);
             files.push(PartitionedFile::from(ObjectMeta {
                 location,
@@ -151,7 +168,10 @@ impl DatasetTable {
     }
 
     fn unsealed(&self, projection: Option<&Vec<usize>>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let relevant = self.snapshot.tail_facts(&self.dataset).filter(|f| overlaps(self.range, f.event_time, f.received));
+        let relevant = self
+            .snapshot
+            .tail_facts(&self.dataset)
+            .filter(|f| overlaps(self.range, f.event_time, f.received));
         if relevant.is_none() {
             return Ok(None);
         }
@@ -164,7 +184,8 @@ impl DatasetTable {
             records.push(self.cache.record(&self.snapshot, &self.dataset, batch).map_err(external)?);
         }
         self.facts.lock().unwrap_or_else(PoisonError::into_inner).tail_events += events;
-        let plan = MemorySourceConfig::try_new_exec(&[records], Arc::clone(&self.schema), projection.cloned())?;
+        let plan =
+            MemorySourceConfig::try_new_exec(&[records], Arc::clone(&self.schema), projection.cloned())?;
         Ok(Some(plan))
     }
 }

@@ -18,7 +18,12 @@ pub(crate) struct TailCache {
 }
 
 impl TailCache {
-    pub fn record(&self, snapshot: &Snapshot, dataset: &Arc<str>, batch: &Batch) -> Result<RecordBatch, VaultError> {
+    pub fn record(
+        &self,
+        snapshot: &Snapshot,
+        dataset: &Arc<str>,
+        batch: &Batch,
+    ) -> Result<RecordBatch, VaultError> {
         let seq = |r: Option<&model::Row>| r.map_or(0, |r| r.seq);
         let key = (Arc::clone(dataset), seq(batch.rows.first()), seq(batch.rows.last()));
         if let Some(hit) = self.records.lock().unwrap_or_else(PoisonError::into_inner).0.get(&key) {

@@ -2,7 +2,10 @@
 //! and base64 where not.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
 use model::{EventId, Time};
 use serde_json::Value;
 
@@ -27,7 +30,9 @@ pub fn at(name: &str, array: &ArrayRef, row: usize) -> Value {
         DataType::Utf8 => array.as_string::<i32>().value(row).into(),
         DataType::LargeUtf8 => array.as_string::<i64>().value(row).into(),
         DataType::Utf8View => array.as_string_view().value(row).into(),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => Time(array.as_primitive::<TimestampMicrosecondType>().value(row)).to_string().into(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            Time(array.as_primitive::<TimestampMicrosecondType>().value(row)).to_string().into()
+        }
         DataType::FixedSizeBinary(16) if name.ends_with("av_id") => {
             let mut id = [0; 16];
             for (o, b) in id.iter_mut().zip(array.as_fixed_size_binary().value(row)) {
@@ -45,7 +50,12 @@ pub fn at(name: &str, array: &ArrayRef, row: usize) -> Value {
         }
         DataType::Struct(fields) => {
             let s = array.as_struct();
-            fields.iter().zip(s.columns()).map(|(f, c)| (f.name().clone(), at(f.name(), c, row))).collect::<serde_json::Map<_, _>>().into()
+            fields
+                .iter()
+                .zip(s.columns())
+                .map(|(f, c)| (f.name().clone(), at(f.name(), c, row)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         }
         // Dates, intervals, decimals: the engine's own text.
         _ => arrow::util::display::array_value_to_string(array, row).map_or(Value::Null, Value::from),
@@ -57,7 +67,8 @@ fn bytes(b: &[u8]) -> Value {
         Ok(s) => s.into(),
         Err(_) => {
             use arrow::array::BinaryArray;
-            let shown = arrow::util::display::array_value_to_string(&BinaryArray::from(vec![b]), 0).unwrap_or_default();
+            let shown = arrow::util::display::array_value_to_string(&BinaryArray::from(vec![b]), 0)
+                .unwrap_or_default();
             serde_json::json!({ "hex": shown })
         }
     }

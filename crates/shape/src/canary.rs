@@ -105,22 +105,19 @@ impl Forgery {
     }
 }
 
-/// The token of one canary. MAC = HMAC-SHA-256(nonce, run ‖ length of source ‖ source ‖ counter), the first 16 bytes; numbers big
-/// endian, the length as u32, so that the parts cannot run into each other. Crate `prove` makes the same tokens.
+/// The token of one canary. MAC = HMAC-SHA-256(nonce, run ‖ length of source ‖ source ‖ counter), the first 16 bytes; numbers
+/// big endian, the length in 32 bits. `prove` makes and recomputes tokens by the same formula; a golden token stands in the tests
+/// of both, since a kept proof must recompute in every later version.
 #[must_use]
 pub fn token(nonce: &[u8], run: RunId, source: &str, counter: u32) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, nonce);
-    let tag = hmac::sign(&key, &message(run, source, counter));
+    let mut ctx = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, nonce));
+    ctx.update(&run.0.to_be_bytes());
+    ctx.update(&u32::try_from(source.len()).unwrap_or(u32::MAX).to_be_bytes());
+    ctx.update(source.as_bytes());
+    ctx.update(&counter.to_be_bytes());
+    let tag = ctx.sign();
     let mac = letters(tag.as_ref().get(..MAC_LEN / 2).unwrap_or(&[]));
     format!("avc{run}{}{mac}", letters(&counter.to_be_bytes()))
-}
-
-fn message(run: RunId, source: &str, counter: u32) -> Vec<u8> {
-    let mut m = run.0.to_be_bytes().to_vec();
-    m.extend_from_slice(&u32::try_from(source.len()).unwrap_or(u32::MAX).to_be_bytes());
-    m.extend_from_slice(source.as_bytes());
-    m.extend_from_slice(&counter.to_be_bytes());
-    m
 }
 
 /// Whether `bytes` hold what every token begins with.
@@ -251,6 +248,13 @@ mod tests {
         assert_eq!(verdicts(&format!("canary {unplanned}"), "edge", &runs), forged(Forgery::NotPlanned));
         assert_eq!(verdicts("avc is no token, nor is avcabc", "edge", &runs), []);
         assert_eq!(verdicts(&payload.repeat(9), "edge", &runs).len(), TOKENS_MAX);
+    }
+
+    /// The same token as in `prove`: the two never see each other, so each holds the agreement.
+    #[test]
+    fn golden_token() {
+        let expect = "avcabcdefghijklmnopaaaaaaacieaankflojgiofnpedelcmnglhdaniia";
+        assert_eq!(token(&[7; 32], RUN, "firewall-api", 2), expect);
     }
 
     #[test]

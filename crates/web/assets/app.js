@@ -41,7 +41,7 @@ function showTimes(within) {
 }
 
 function zoneSwitch() {
-  const foot = document.querySelector(".foot");
+  const foot = document.querySelector("footer.foot");
   if (!foot) return;
   const button = document.createElement("button");
   button.type = "button";

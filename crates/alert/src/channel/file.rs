@@ -37,7 +37,8 @@ impl Channel for File {
         let done = tokio::task::spawn_blocking(move || append(&path, &sent)).await;
         match done {
             Ok(Ok(offset)) => {
-                let text = format!("{} bytes at offset {offset} of {}, synced", line.len(), self.path.display());
+                let text =
+                    format!("{} bytes at offset {offset} of {}, synced", line.len(), self.path.display());
                 Answer::new(Verdict::Delivered, &text, &line)
             }
             Ok(Err(e)) => Answer::retry(&format!("cannot write to `{}`: {e}", self.path.display()), &line),

@@ -57,7 +57,11 @@ pub trait Channel: Send + Sync {
 ///
 /// # Errors
 /// Secrets that cannot be read, certificates that cannot be used, settings that [`crate::AlertsConfig::check`] refuses.
-pub fn open_channel(name: &str, config: &ChannelConfig, secrets: Secrets<'_>) -> Result<Arc<dyn Channel>, Error> {
+pub fn open_channel(
+    name: &str,
+    config: &ChannelConfig,
+    secrets: Secrets<'_>,
+) -> Result<Arc<dyn Channel>, Error> {
     match (&config.webhook, &config.smtp, &config.file) {
         (Some(c), None, None) => Ok(Arc::new(webhook::Webhook::open(name, c, secrets)?)),
         (None, Some(c), None) => Ok(Arc::new(smtp::Smtp::open(name, c, secrets)?)),

@@ -22,7 +22,9 @@ pub(crate) struct Smtp {
 impl Smtp {
     pub fn open(name: &str, c: &SmtpConfig, secrets: Secrets<'_>) -> Result<Smtp, Error> {
         let bad = |why: String| Error::Channel { channel: name.to_owned(), why };
-        let mailbox = |a: &String| a.parse::<Mailbox>().map_err(|e| bad(format!("cannot read `{a}` as a mail address: {e}")));
+        let mailbox = |a: &String| {
+            a.parse::<Mailbox>().map_err(|e| bad(format!("cannot read `{a}` as a mail address: {e}")))
+        };
         let from = mailbox(&c.from)?;
         let to = c.to.iter().map(mailbox).collect::<Result<Vec<_>, _>>()?;
         if c.tls == SmtpTls::None && !crate::config::is_loopback(&c.host) {
@@ -32,7 +34,10 @@ impl Smtp {
             let mut b = TlsParameters::builder(c.host.clone());
             if let Some(ca) = secret(name, c.ca.as_ref(), secrets)? {
                 b = b.certificate_store(CertificateStore::None);
-                b = b.add_root_certificate(Certificate::from_pem(ca.bytes()).map_err(|e| bad(format!("the CA cannot be used: {e}")))?);
+                b = b.add_root_certificate(
+                    Certificate::from_pem(ca.bytes())
+                        .map_err(|e| bad(format!("the CA cannot be used: {e}")))?,
+                );
             }
             b.build().map_err(|e| bad(format!("tls cannot be set up: {e}")))
         };
@@ -48,7 +53,8 @@ impl Smtp {
             .hello_name(ClientId::Domain(domain.clone()))
             .timeout(Some(Duration::from_micros(u64::try_from(c.timeout.0).unwrap_or(0))));
         if let (Some(user), Some(password)) = (&c.user, secret(name, c.password.as_ref(), secrets)?) {
-            let password = password.text().ok_or_else(|| bad("the password is not UTF-8".to_owned()))?.to_owned();
+            let password =
+                password.text().ok_or_else(|| bad("the password is not UTF-8".to_owned()))?.to_owned();
             builder = builder.credentials(Credentials::new(user.clone(), password));
         }
         Ok(Smtp { transport: builder.build(), from, to, domain })
@@ -91,8 +97,14 @@ impl Channel for Smtp {
             Err(e) => {
                 let text = chain(&e);
                 // Refused log-in (530, 534, 535, 538) is a matter of settings that somebody will mend; the message is fine.
-                let is_login = e.status().is_some_and(|c| matches!(c.to_string().as_str(), "530" | "534" | "535" | "538"));
-                let verdict = if e.is_permanent() && !is_login { Verdict::Refused } else { Verdict::Retry { after: None } };
+                let is_login = e
+                    .status()
+                    .is_some_and(|c| matches!(c.to_string().as_str(), "530" | "534" | "535" | "538"));
+                let verdict = if e.is_permanent() && !is_login {
+                    Verdict::Refused
+                } else {
+                    Verdict::Retry { after: None }
+                };
                 Answer::new(verdict, &text, &bytes)
             }
         }

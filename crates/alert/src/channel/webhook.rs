@@ -6,7 +6,9 @@ use crate::{Error, Parcel, Secret, Secrets, TlsConfig, WebhookConfig, tls};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use hyper::{Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -49,7 +51,8 @@ impl Webhook {
         let mut headers = HeaderMap::new();
         for (k, v) in &c.headers {
             let k = HeaderName::try_from(k.as_str()).map_err(|_| bad(format!("`{k}` is no header name")))?;
-            let v = HeaderValue::try_from(v.as_str()).map_err(|_| bad(format!("the value of header `{k}` cannot be sent")))?;
+            let v = HeaderValue::try_from(v.as_str())
+                .map_err(|_| bad(format!("the value of header `{k}` cannot be sent")))?;
             headers.insert(k, v);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -63,7 +66,8 @@ impl Webhook {
             headers.insert(AUTHORIZATION, v);
         }
         let config = tls::client_config(name, c.tls.as_ref().unwrap_or(&TlsConfig::default()), secrets)?;
-        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
         Ok(Webhook {
             client: Client::builder(TokioExecutor::new()).build(connector),
             uri,
@@ -74,7 +78,8 @@ impl Webhook {
     }
 
     fn request(&self, parcel: &Parcel, body: &Bytes, now: Time) -> Result<Request<Full<Bytes>>, String> {
-        let mut r = Request::post(self.uri.clone()).body(Full::new(body.clone())).map_err(|e| e.to_string())?;
+        let mut r =
+            Request::post(self.uri.clone()).body(Full::new(body.clone())).map_err(|e| e.to_string())?;
         r.headers_mut().extend(self.headers.clone());
         let mut put = |name: &'static str, value: &str| {
             if let Ok(v) = HeaderValue::try_from(value) {
@@ -118,7 +123,8 @@ impl Channel for Webhook {
             let response = self.client.request(request).await.map_err(|e| chain(&e))?;
             let (head, rest) = response.into_parts();
             // The status decides; what the body says is only for the receipt, so a cut body changes nothing.
-            let said = Limited::new(rest, BODY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
+            let said =
+                Limited::new(rest, BODY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
             Ok::<_, String>((head, said.unwrap_or_default()))
         };
         match tokio::time::timeout(self.timeout, exchange).await {

@@ -1,4 +1,4 @@
-use super::*;
+use crate::kit::*;
 use alert::{Alerts, Delivered, Host, MemoryOutbox, Outbox, RETRY_FOR, Secret, SecretRef, open_channel};
 use model::{DeliveryState, Occurrence};
 use std::collections::BTreeMap;
@@ -48,7 +48,11 @@ fn resolve(r: &SecretRef) -> Result<Secret, String> {
 
 async fn bench(json: &str, outbox: Arc<MemoryOutbox>) -> Bench {
     let config = config(json);
-    let channels = config.channels.iter().map(|(n, c)| (n.clone(), open_channel(n, c, &resolve).unwrap())).collect::<BTreeMap<_, _>>();
+    let channels = config
+        .channels
+        .iter()
+        .map(|(n, c)| (n.clone(), open_channel(n, c, &resolve).unwrap()))
+        .collect::<BTreeMap<_, _>>();
     let host = Arc::new(Driven::default());
     host.now.store(NINE.0, Ordering::SeqCst);
     let alerts = Alerts::open(config, channels, outbox.clone(), host.clone()).await.unwrap();
@@ -120,7 +124,11 @@ async fn webhook_is_retried_until_taken_and_signed() {
     assert!(b.round(1).await.receipts.is_empty(), "not before its time");
     assert_eq!(b.alerts.next_due().await, Some(at(2)));
     let second = b.round(2).await;
-    assert!(second.receipts[0].answer.starts_with("HTTP 429 Too Many Requests {\"said\""), "{}", second.receipts[0].answer);
+    assert!(
+        second.receipts[0].answer.starts_with("HTTP 429 Too Many Requests {\"said\""),
+        "{}",
+        second.receipts[0].answer
+    );
     assert_eq!(b.alerts.next_due().await, Some(at(32)), "Retry-After is honoured");
     r.got();
     assert_eq!(b.round(32).await.receipts[0].state, DeliveryState::Failed, "a redirect is not followed");
@@ -129,7 +137,11 @@ async fn webhook_is_retried_until_taken_and_signed() {
     assert_eq!((done.receipts[0].state, done.receipts[0].attempt), (DeliveryState::Delivered, 4));
     assert_eq!(done.told, [finding().id]);
     let last = r.got();
-    assert_eq!((&first["body"], &first["headers"]["idempotency-key"]), (&last["body"], &last["headers"]["idempotency-key"]), "the same bytes under the same id");
+    assert_eq!(
+        (&first["body"], &first["headers"]["idempotency-key"]),
+        (&last["body"], &last["headers"]["idempotency-key"]),
+        "the same bytes under the same id"
+    );
     assert_eq!(last["headers"]["authorization"], "Bearer secret");
     assert_eq!((last["headers"]["x-team"].as_str(), last["path"].as_str()), (Some("soc"), Some("/in?x=1")));
     assert_eq!(done.receipts[0].body_sha256, model::sha256_hex(last["body"].as_str().unwrap().as_bytes()));
@@ -152,15 +164,30 @@ async fn a_down_channel_loses_nothing_for_a_day_and_then_says_so() {
     // A port that nobody listens on.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = folder("down");
-    let json = hook(port).replace(r#""channels": {"#, &format!(r#""channels": {{ "file": {{ "file": {{ "path": "{}" }} }}, "#, dir.join("a.ndjson").display()))
+    let json = hook(port)
+        .replace(
+            r#""channels": {"#,
+            &format!(
+                r#""channels": {{ "file": {{ "file": {{ "path": "{}" }} }}, "#,
+                dir.join("a.ndjson").display()
+            ),
+        )
         .replace(r#""to": [ "hook" ]"#, r#""to": [ "hook", "file" ]"#);
     let outbox: Arc<MemoryOutbox> = Arc::default();
     let b = bench(&json, outbox.clone()).await;
     let many: Vec<Notice> = (0..25).map(|n| notice(nth(n, 90), Occasion::Opened)).collect();
     b.alerts.take(&many).await.unwrap();
     let first = b.round(0).await;
-    assert_eq!(first.receipts.iter().filter(|r| r.channel == "hook").count(), 1, "a lane stops at the first failure");
-    assert_eq!(first.receipts.iter().filter(|r| r.channel == "file").count(), 25, "and does not hold up the other");
+    assert_eq!(
+        first.receipts.iter().filter(|r| r.channel == "hook").count(),
+        1,
+        "a lane stops at the first failure"
+    );
+    assert_eq!(
+        first.receipts.iter().filter(|r| r.channel == "file").count(),
+        25,
+        "and does not hold up the other"
+    );
     assert_eq!(b.alerts.waiting().await.len(), 25);
     let mut seconds = 0;
     while let Some(next) = b.alerts.next_due().await.filter(|t| t.since(NINE) < RETRY_FOR) {
@@ -177,7 +204,10 @@ async fn a_down_channel_loses_nothing_for_a_day_and_then_says_so() {
     assert!(again.alerts.waiting().await.is_empty());
     let dead = again.host.dead.lock().unwrap();
     assert_eq!(dead.len(), 25);
-    assert_eq!((dead[0].finding_type.as_str(), dead[0].resource.as_deref()), ("Avouch:Alert/Undelivered", Some("alerts/r/hook")));
+    assert_eq!(
+        (dead[0].finding_type.as_str(), dead[0].resource.as_deref()),
+        ("Avouch:Alert/Undelivered", Some("alerts/r/hook"))
+    );
     assert!(dead.iter().all(|o| o.id == dead[0].id), "one finding per route and channel");
     let lines = std::fs::read_to_string(dir.join("a.ndjson")).unwrap();
     assert_eq!(lines.lines().count(), 25);
@@ -201,13 +231,23 @@ async fn refused_for_good_is_dead_at_once() {
 async fn a_half_line_in_the_file_is_closed_first() {
     let path = folder("half").join("a.ndjson");
     std::fs::write(&path, "{\"torn\":").unwrap();
-    let json = format!(r#"{{ "channels": {{ "f": {{ "file": {{ "path": "{}" }} }} }}, "routes": {{ "r": {{ "to": [ "f" ] }} }} }}"#, path.display());
+    let json = format!(
+        r#"{{ "channels": {{ "f": {{ "file": {{ "path": "{}" }} }} }}, "routes": {{ "r": {{ "to": [ "f" ] }} }} }}"#,
+        path.display()
+    );
     let b = bench(&json, Arc::default()).await;
     b.alerts.take(&[notice(finding(), Occasion::Opened)]).await.unwrap();
     assert!(b.round(0).await.receipts[0].answer.contains("at offset 9 of"));
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(serde_json::from_str::<serde_json::Value>(text.lines().nth(1).unwrap()).is_ok());
-    assert!(open_channel("f", &config(r#"{ "channels": { "f": { "file": { "path": "/proc/nowhere/x" } } } }"#).channels["f"], &resolve).is_err());
+    assert!(
+        open_channel(
+            "f",
+            &config(r#"{ "channels": { "f": { "file": { "path": "/proc/nowhere/x" } } } }"#).channels["f"],
+            &resolve
+        )
+        .is_err()
+    );
 }
 
 fn mail(port: u16, tls: &str, extra: &str) -> String {
@@ -242,16 +282,33 @@ async fn mail_over_starttls_with_a_private_ca_and_login() {
     let dir = folder("tls");
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
         .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-out").arg(&cert).arg("-keyout").arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .arg("-keyout")
+        .arg(&key)
         .stderr(Stdio::null())
         .status();
     if !made.is_ok_and(|s| s.success()) {
         println!("skipped: starttls: openssl is not installed");
         return;
     }
-    let Some(mut r) = Receiver::start(&["smtp", "250", cert.to_str().unwrap(), key.to_str().unwrap()]) else { return };
+    let Some(mut r) = Receiver::start(&["smtp", "250", cert.to_str().unwrap(), key.to_str().unwrap()]) else {
+        return;
+    };
     // Without the CA: not trusted, nothing is sent, and it is retried.
     let stranger = bench(&mail(r.port, "starttls", ""), Arc::default()).await;
     stranger.alerts.take(&[notice(finding(), Occasion::Opened)]).await.unwrap();
@@ -271,11 +328,15 @@ async fn mail_over_starttls_with_a_private_ca_and_login() {
 #[tokio::test]
 async fn test_and_acknowledge() {
     let path = folder("test").join("a.ndjson");
-    let json = format!(r#"{{ "channels": {{ "f": {{ "file": {{ "path": "{}" }} }} }}, "routes": {{ "soc": {{ "to": [ "f" ] }} }} }}"#, path.display());
+    let json = format!(
+        r#"{{ "channels": {{ "f": {{ "file": {{ "path": "{}" }} }} }}, "routes": {{ "soc": {{ "to": [ "f" ] }} }} }}"#,
+        path.display()
+    );
     let b = bench(&json, Arc::default()).await;
     let answers = b.alerts.test("soc").await.unwrap();
     assert_eq!((answers.len(), answers[0].state), (1, DeliveryState::Delivered));
-    let line: serde_json::Value = serde_json::from_str(std::fs::read_to_string(&path).unwrap().lines().next().unwrap()).unwrap();
+    let line: serde_json::Value =
+        serde_json::from_str(std::fs::read_to_string(&path).unwrap().lines().next().unwrap()).unwrap();
     assert!(line["title"].as_str().unwrap().starts_with("TEST "), "{line}");
     let e = b.alerts.test("so").await.unwrap_err();
     assert_eq!((e.code(), e.hint().as_str()), ("alert.unknown_route", "did you mean `soc`?"));
@@ -287,14 +348,18 @@ async fn test_and_acknowledge() {
     assert!(b.round(0).await.receipts.is_empty(), "somebody knows, so it need not go out any more");
     assert_eq!(b.alerts.acknowledge("nope", "ana", "").await.unwrap_err().code(), "alert.unknown");
     let all = alert::alerts_of(&b.outbox.parcels().await);
-    assert_eq!(all.iter().map(|a| a.occasion.as_str()).collect::<Vec<_>>(), ["opened", "test"]);
+    let occasions: std::collections::BTreeSet<&str> = all.iter().map(|a| a.occasion.as_str()).collect();
+    assert_eq!(occasions.into_iter().collect::<Vec<_>>(), ["opened", "test"]);
     assert_eq!(b.outbox.load().await.unwrap().parcels.len(), 0);
 }
 
 #[tokio::test]
 async fn the_loop_delivers_and_stops() {
     let path = folder("loop").join("a.ndjson");
-    let json = format!(r#"{{ "channels": {{ "f": {{ "file": {{ "path": "{}" }} }} }}, "routes": {{ "soc": {{ "to": [ "f" ] }} }} }}"#, path.display());
+    let json = format!(
+        r#"{{ "channels": {{ "f": {{ "file": {{ "path": "{}" }} }} }}, "routes": {{ "soc": {{ "to": [ "f" ] }} }} }}"#,
+        path.display()
+    );
     let b = Arc::new(bench(&json, Arc::default()).await);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -313,7 +378,24 @@ fn secrets_do_not_print() {
     let s = format!("{:?}", Secret::new(b"hunter2".to_vec()));
     assert!(!s.contains("hunter2"));
     assert_eq!(SecretRef("hunter2".into()).to_string(), "(not a reference)");
-    let missing = open_channel("h", &config(&hook(1).replace("env:KEY", "env:NONE")).channels["hook"], &resolve);
+    let c = config(
+        r#"{ "channels": { "h": { "webhook": { "url": "https://u:hunter2@h/", "hmac": "hunter2", "bearer": "hunter2", "secret_url": "hunter2", "tls": { "key": "hunter2" } } },
+                           "m": { "smtp": { "host": "h", "from": "a@b.c", "to": [ "a@b.c" ], "user": "u", "password": "hunter2" } } } }"#,
+    );
+    let mut quiet = c.clone();
+    quiet.channels.get_mut("h").unwrap().webhook.as_mut().unwrap().url.clear();
+    let text = format!("{quiet:?} {}", serde_json::to_string(&quiet).unwrap());
+    assert!(!text.contains("hunter2"), "{text}");
+    let problems: String = c.check().iter().map(|p| format!("{p} {}", p.hint)).collect();
+    assert!(
+        !problems.contains("hunter2") && problems.contains("has a password in its address"),
+        "{problems}"
+    );
+    let missing =
+        open_channel("h", &config(&hook(1).replace("env:KEY", "env:NONE")).channels["hook"], &resolve);
     let Err(e) = missing else { panic!("opened without its secret") };
-    assert_eq!((e.code(), e.to_string().as_str()), ("alert.secret", "channel `h`: cannot read `env:NONE`: not set"));
+    assert_eq!(
+        (e.code(), e.to_string().as_str()),
+        ("alert.secret", "channel `h`: cannot read `env:NONE`: not set")
+    );
 }

@@ -1,4 +1,4 @@
-use super::*;
+use crate::kit::*;
 use alert::{Book, DRILLS_PER_DAY, Delta, STORM_MAX, due, plan, tick};
 use std::collections::BTreeSet;
 
@@ -44,7 +44,10 @@ fn said(d: &Delta) -> Vec<String> {
 #[test]
 fn every_matching_route_tells_its_channels() {
     let mut d = Desk::new(TWO_ROUTES);
-    assert_eq!(said(&d.take(&[notice(finding(), Occasion::Opened)], 0)), ["high/a opened", "high/b opened", "policy/b opened"]);
+    assert_eq!(
+        said(&d.take(&[notice(finding(), Occasion::Opened)], 0)),
+        ["high/a opened", "high/b opened", "policy/b opened"]
+    );
     let other = Finding { account: Some("2".into()), severity: Severity::from_tenths(69), ..nth(1, 0) };
     let delta = d.take(&[notice(other, Occasion::Opened)], 1);
     assert!(delta.parcels.is_empty());
@@ -54,7 +57,9 @@ fn every_matching_route_tells_its_channels() {
 /// J: a list of values misses those between and above; a number does not.
 #[test]
 fn thresholds_are_numbers() {
-    let mut d = Desk::new(r#"{ "channels": { "a": { "file": { "path": "a" } } }, "routes": { "r": { "match": { "severity": 4.0 }, "to": [ "a" ] } } }"#);
+    let mut d = Desk::new(
+        r#"{ "channels": { "a": { "file": { "path": "a" } } }, "routes": { "r": { "match": { "severity": 4.0 }, "to": [ "a" ] } } }"#,
+    );
     for (tenths, expect) in [(39, 0), (40, 1), (89, 1), (90, 1), (100, 1)] {
         let delta = d.take(&[notice(nth(u32::from(tenths), tenths), Occasion::Opened)], 0);
         assert_eq!(delta.parcels.len(), expect, "{tenths}");
@@ -76,9 +81,15 @@ fn repeats_wait_for_the_interval_and_a_rise_does_not() {
     assert!(delta.parcels[0].title.starts_with("[HIGH, still, 300 times] "), "{}", delta.parcels[0].title);
     assert_eq!(due(&d.config, &d.book), None);
     let worse = Finding { severity: Severity::CRITICAL, ..f.clone() };
-    assert_eq!(said(&d.take(&[notice(worse.clone(), Occasion::Raised)], 910)), ["high/a raised", "high/b raised"]);
+    assert_eq!(
+        said(&d.take(&[notice(worse.clone(), Occasion::Raised)], 910)),
+        ["high/a raised", "high/b raised"]
+    );
     assert!(said(&d.take(&[notice(worse, Occasion::Raised)], 911)).is_empty(), "the same rise once");
-    assert_eq!(said(&d.take(&[notice(f, Occasion::Repeated)], 2_000)), ["high/a repeated", "high/b repeated"]);
+    assert_eq!(
+        said(&d.take(&[notice(f, Occasion::Repeated)], 2_000)),
+        ["high/a repeated", "high/b repeated"]
+    );
 }
 
 #[test]
@@ -92,7 +103,10 @@ fn recovery_goes_to_those_who_were_told() {
     assert_eq!(said(&delta), ["high/a recovered", "high/b recovered"], "`policy` asked for none");
     let p = &delta.parcels[0];
     assert!(p.title.starts_with("[RECOVERED] "), "{}", p.title);
-    assert!(p.content.as_ref().unwrap().text.contains("First told: 2026-03-01T09:00:05Z"), "quotes the original time");
+    assert!(
+        p.content.as_ref().unwrap().text.contains("First told: 2026-03-01T09:00:05Z"),
+        "quotes the original time"
+    );
     assert_eq!(said(&d.take(&[notice(finding(), Occasion::Opened)], 70)).len(), 3, "back again is news");
 }
 
@@ -100,7 +114,7 @@ fn recovery_goes_to_those_who_were_told() {
 fn suppressed_findings_are_not_told() {
     let mut d = Desk::new(TWO_ROUTES);
     let hidden = Notice { is_suppressed: true, ..notice(finding(), Occasion::Opened) };
-    let delta = d.take(&[hidden.clone()], 0);
+    let delta = d.take(&[hidden], 0);
     assert_eq!((delta.parcels.len(), delta.skipped[0].1), (0, "suppressed"));
     // Told, then suppressed while a repeat waits: the repeat is not sent.
     d.take(&[notice(finding(), Occasion::Opened)], 1);
@@ -113,7 +127,11 @@ fn suppressed_findings_are_not_told() {
 }
 
 fn told(d: &Delta, channel: &str) -> Vec<FindingId> {
-    d.parcels.iter().filter(|p| p.channel == channel && p.route == "high").flat_map(|p| p.alerts.iter().map(|a| a.finding)).collect()
+    d.parcels
+        .iter()
+        .filter(|p| p.channel == channel && p.route == "high")
+        .flat_map(|p| p.alerts.iter().map(|a| a.finding))
+        .collect()
 }
 
 #[test]
@@ -140,12 +158,14 @@ fn a_storm_becomes_a_digest_and_loses_nobody() {
 fn drills_are_marked_and_have_a_budget_of_their_own() {
     let mut d = Desk::new(TWO_ROUTES);
     let drill = |n| notice(Finding { drill: Some("run7".into()), ..nth(n, 90) }, Occasion::Opened);
-    let real: Vec<Notice> = (100..100 + STORM_MAX as u32).map(|n| notice(nth(n, 90), Occasion::Opened)).collect();
+    let real: Vec<Notice> =
+        (100..100 + STORM_MAX as u32).map(|n| notice(nth(n, 90), Occasion::Opened)).collect();
     let mut all: Vec<Notice> = (0..DRILLS_PER_DAY + 5).map(drill).collect();
     all.extend(real);
     let delta = d.take(&all, 0);
     let on_a: Vec<_> = delta.parcels.iter().filter(|p| p.channel == "a").collect();
-    let (drills, real): (Vec<&alert::Parcel>, Vec<&alert::Parcel>) = on_a.into_iter().partition(|p| p.drill.is_some());
+    let (drills, real): (Vec<&alert::Parcel>, Vec<&alert::Parcel>) =
+        on_a.into_iter().partition(|p| p.drill.is_some());
     assert_eq!(real.len(), STORM_MAX, "drills took nothing from the real alerts' throttle");
     assert_eq!(drills.len(), DRILLS_PER_DAY as usize);
     assert!(drills.iter().all(|p| p.title.starts_with("DRILL [CRITICAL] ")), "{}", drills[0].title);
@@ -186,9 +206,19 @@ fn what_is_wrong_with_a_configuration() {
     let text: String = bad.check().iter().map(|p| format!("{p} {} {}", p.setting, p.hint)).collect();
     assert!(!text.contains("hunter2"), "a secret written down by mistake is not printed back");
     assert!(text.contains("did you mean `hook`?"));
-    let quiet = config(r#"{ "channels": { "a": { "file": { "path": "a" } } }, "routes": { "r": { "match": { "type": [ "X:*" ] }, "to": [ "a" ] } } }"#);
-    assert_eq!(quiet.check().iter().map(|p| (p.code, p.is_warning)).collect::<Vec<_>>(), [("alert.nobody_told", true)]);
-    assert!(serde_json::from_str::<AlertsConfig>(r#"{ "chanels": {} }"#).unwrap_err().to_string().contains("unknown field `chanels`"));
+    let quiet = config(
+        r#"{ "channels": { "a": { "file": { "path": "a" } } }, "routes": { "r": { "match": { "type": [ "X:*" ] }, "to": [ "a" ] } } }"#,
+    );
+    assert_eq!(
+        quiet.check().iter().map(|p| (p.code, p.is_warning)).collect::<Vec<_>>(),
+        [("alert.nobody_told", true)]
+    );
+    assert!(
+        serde_json::from_str::<AlertsConfig>(r#"{ "chanels": {} }"#)
+            .unwrap_err()
+            .to_string()
+            .contains("unknown field `chanels`")
+    );
     assert_eq!(config(TWO_ROUTES).check(), []);
     let schema = serde_json::to_string(&schemars::schema_for!(AlertsConfig)).unwrap();
     assert!(schema.contains("HMAC-SHA-256"), "doc comments are the reference");

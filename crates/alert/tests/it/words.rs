@@ -1,4 +1,4 @@
-use super::*;
+use crate::kit::*;
 use alert::{Book, Content, MESSAGE_BYTES_MAX, TITLE_CHARS_MAX, plan};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -26,7 +26,10 @@ fn many(n: u32) -> Vec<Notice> {
 #[test]
 fn one_finding() {
     let c = content("plain", "", &[notice(finding(), Occasion::Opened)]);
-    check(&c.title, expect!["[CRITICAL] The root user was used without a second factor · 111122223333 eu-west-2"]);
+    check(
+        &c.title,
+        expect!["[CRITICAL] The root user was used without a second factor · 111122223333 eu-west-2"],
+    );
     check(
         &c.text,
         expect![[r#"
@@ -64,9 +67,46 @@ fn one_finding() {
                 {
                   "account": "111122223333",
                   "band": "critical",
-                  "console": null
+                  "count": 3,
+                  "drill": null,
+                  "evidence": {
+                    "event": "h3JCcjQXbRiM2RPKGEaHNQ",
+                    "fields": {
+                      "eventName": "ConsoleLogin",
+                      "sourceIPAddress": "203.0.113.9"
+                    },
+                    "position": "0:42",
+                    "time": "2026-03-01T09:02:00Z"
+                  },
+                  "first_seen": "2026-03-01T09:00:00Z",
+                  "fix": "Use a role; put a second factor on root.",
+                  "id": "rHFYNwfEPshexAOGhtEQCQ",
+                  "key": {
+                    "src_ip": "203.0.113.9"
+                  },
+                  "last_seen": "2026-03-01T09:02:00Z",
+                  "links": {
+                    "console": "https://console.aws.amazon.com/iam/home#/users/details/root",
+                    "finding": "https://avouch.example.org/findings/rHFYNwfEPshexAOGhtEQCQ"
+                  },
+                  "occasion": "opened",
+                  "region": "eu-west-2",
+                  "resource": "arn:aws:iam::111122223333:user/root",
+                  "rule": "root-use",
+                  "severity": 9.0,
+                  "title": "The root user was used without a second factor",
+                  "told_first": null,
+                  "type": "Policy:IAMUser/RootCredentialUsage",
+                  "why": "Root can do everything and cannot be limited."
                 }
-              ]
+              ],
+              "id": "c8f2e01cc2d6b1f9",
+              "omitted": 0,
+              "recovered": 0,
+              "route": "soc",
+              "schema": "avouch.alert/1",
+              "test": false,
+              "title": "[CRITICAL] The root user was used without a second factor · 111122223333 eu-west-2"
             }"#]],
     );
 }
@@ -75,7 +115,10 @@ fn one_finding() {
 fn the_mail_of_the_assessment() {
     let critical = [notice(finding(), Occasion::Opened)];
     let label = r#", "label": "PRODUCTION""#;
-    assert_eq!(content("assessment", label, &critical).title, "[PRODUCTION] Security Assessment - Critical Findings");
+    assert_eq!(
+        content("assessment", label, &critical).title,
+        "[PRODUCTION] Security Assessment - Critical Findings"
+    );
     let high = [notice(Finding { severity: Severity::HIGH, ..finding() }, Occasion::Opened)];
     let c = content("assessment", label, &high);
     assert_eq!(c.title, "[PRODUCTION] Security Assessment - Critical and High Findings");
@@ -107,7 +150,11 @@ fn a_digest_says_what_is_in_it() {
 fn too_much_is_cut_with_a_count() {
     let c = content("plain", "", &many(2_000));
     let shown = c.text.matches("  Finding:").count();
-    assert!(c.text.contains(&format!("and {} more: avouch alerts show ", 2_000 - shown)), "{}", &c.text[c.text.len() - 200..]);
+    assert!(
+        c.text.contains(&format!("and {} more: `avouch findings list` shows all", 2_000 - shown)),
+        "{}",
+        c.text
+    );
     let json: serde_json::Value = serde_json::from_str(&c.json).unwrap();
     assert_eq!(json["omitted"].as_u64().unwrap() + json["findings"].as_array().unwrap().len() as u64, 2_000);
     for part in [&c.text, &c.html, &c.json] {
@@ -127,7 +174,11 @@ fn hostile_text_stays_text() {
     let c = content("plain", "", &[notice(evil.clone(), Occasion::Opened)]);
     assert!(!c.title.contains(['\r', '\n', '\u{202e}']), "{:?}", c.title);
     assert!(!c.text.contains(['\r', '\u{1b}', '\u{202e}']));
-    assert!(!c.html.contains("<script") && !c.html.contains("<img") && !c.html.contains("<!channel"), "{}", c.html);
+    assert!(
+        !c.html.contains("<script") && !c.html.contains("<img") && !c.html.contains("<!channel"),
+        "{}",
+        c.html
+    );
     let json: serde_json::Value = serde_json::from_str(&c.json).unwrap();
     assert_eq!(json["findings"][0]["title"].as_str(), Some(evil.title.as_str()), "machines get it as it is");
 }

@@ -282,7 +282,12 @@ fn suspicion(i: &rule::Item, all: &[&rule::Item]) -> Option<&'static str> {
                 }),
                 _ => false,
             };
-            if values.iter().any(is_path) {
+            // A star alone is the trap of everybody who wants to find a policy's `Principal: "*"`.
+            let is_star =
+                |m: &value::Matcher| matches!(m, value::Matcher::Text(p) if p.parts == [value::Part::Any]);
+            if values.iter().any(is_star) {
+                Some("`*` alone holds for any value; write `\\*` for a star, or `exists: true`")
+            } else if values.iter().any(is_path) {
                 Some("looks for the name of a field as if it were text; `fieldref` may be meant")
             } else if i.is_negated && !has_exists {
                 Some(

@@ -13,6 +13,8 @@ mod measure;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod shipped_rules;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod windows;

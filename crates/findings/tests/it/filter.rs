@@ -1,4 +1,4 @@
-use super::*;
+use crate::kit::*;
 use findings::{Error, Filter};
 use proptest::prelude::*;
 
@@ -25,24 +25,63 @@ fn grammar() {
     canonical(&[("state", "all")], "state=all");
     canonical(&[("sort", "-count,account"), ("range", "24h")], "range=24h&sort=-count,account");
     canonical(&[("resource", r"arn:aws:s3:::a\,b,!x*,arn:\*")], r"resource=arn:\*,arn:aws:s3:::a\,b,!x*");
-    canonical(&[("from", "2026-03-01"), ("to", "2026-03-02T00:00:00+01:00")], "from=2026-03-01T00:00:00Z&to=2026-03-01T23:00:00Z");
+    canonical(
+        &[("from", "2026-03-01"), ("to", "2026-03-02T00:00:00+01:00")],
+        "from=2026-03-01T00:00:00Z&to=2026-03-01T23:00:00Z",
+    );
     canonical(&[("severity", "7.5+,!9,info")], "severity=!9.0,7.5+,info");
-    canonical(&[("q", " Root  USE "), ("drill", "only"), ("group", "account"), ("limit", "50")], "drill=only&group=account&limit=50&q=root use");
+    canonical(
+        &[("q", " Root  USE "), ("drill", "only"), ("group", "account"), ("limit", "50")],
+        "drill=only&group=account&limit=50&q=root use",
+    );
 }
 
 #[test]
 fn mistakes_name_the_nearest() {
-    canonical(&[("sevrity", "high")], "filter.unknown_key: unknown filter `sevrity`; did you mean `severity`?");
-    canonical(&[("severity", "hgh+")], "filter.unknown_value: `hgh+` is no value of `severity`; did you mean `high+`?");
-    canonical(&[("state", "supressed")], "filter.unknown_value: `supressed` is no value of `state`; did you mean `suppressed`?");
-    canonical(&[("sort", "-lastseen")], "filter.unknown_value: `lastseen` is no value of `sort`; did you mean `last_seen`?");
-    canonical(&[("source", "detct")], "filter.unknown_value: `detct` is no value of `source`; did you mean `detect`?");
-    canonical(&[("drill", "maybe")], "filter.unknown_value: `maybe` is no value of `drill`; write no, yes, only");
-    canonical(&[("limit", "0")], "filter.unknown_value: `0` is no value of `limit`; write a number from 1 to 10000");
-    canonical(&[("account", "1,,2")], "filter.empty_value: filter `account` has no value; leave `account` out, or give it a value");
-    canonical(&[("account", "1"), ("account", "2")], "filter.twice: filter `account` is given twice; write all values in one: `account=a,b`");
-    canonical(&[("range", "24")], "filter.bad_time: cannot read `24` as the time of `range`; write `2026-01-27T10:30:00Z`, `2026-01-27`, or for range `24h`, `7d`");
-    canonical(&[("from", "yesterday")], "filter.bad_time: cannot read `yesterday` as the time of `from`; write `2026-01-27T10:30:00Z`, `2026-01-27`, or for range `24h`, `7d`");
+    canonical(
+        &[("sevrity", "high")],
+        "filter.unknown_key: unknown filter `sevrity`; did you mean `severity`?",
+    );
+    canonical(
+        &[("severity", "hgh+")],
+        "filter.unknown_value: `hgh+` is no value of `severity`; did you mean `high+`?",
+    );
+    canonical(
+        &[("state", "supressed")],
+        "filter.unknown_value: `supressed` is no value of `state`; did you mean `suppressed`?",
+    );
+    canonical(
+        &[("sort", "-lastseen")],
+        "filter.unknown_value: `lastseen` is no value of `sort`; did you mean `last_seen`?",
+    );
+    canonical(
+        &[("source", "detct")],
+        "filter.unknown_value: `detct` is no value of `source`; did you mean `detect`?",
+    );
+    canonical(
+        &[("drill", "maybe")],
+        "filter.unknown_value: `maybe` is no value of `drill`; write no, yes, only",
+    );
+    canonical(
+        &[("limit", "0")],
+        "filter.unknown_value: `0` is no value of `limit`; write a number from 1 to 10000",
+    );
+    canonical(
+        &[("account", "1,,2")],
+        "filter.empty_value: filter `account` has no value; leave `account` out, or give it a value",
+    );
+    canonical(
+        &[("account", "1"), ("account", "2")],
+        "filter.twice: filter `account` is given twice; write all values in one: `account=a,b`",
+    );
+    canonical(
+        &[("range", "24")],
+        "filter.bad_time: cannot read `24` as the time of `range`; write `2026-01-27T10:30:00Z`, `2026-01-27`, or for range `24h`, `7d`",
+    );
+    canonical(
+        &[("from", "yesterday")],
+        "filter.bad_time: cannot read `yesterday` as the time of `from`; write `2026-01-27T10:30:00Z`, `2026-01-27`, or for range `24h`, `7d`",
+    );
 }
 
 fn estate() -> State {
@@ -61,7 +100,10 @@ fn estate() -> State {
             with("1", 2, Severity::LOW, "Scan", "Recon:EC2/Portscan"),
             with("2", 3, Severity::CRITICAL, "Trail stopped", "Stealth:IAMUser/CloudTrailLoggingDisabled"),
             with("2", 4, Severity::from_tenths(70), "Key made", "Persistence:IAMUser/Key"),
-            Occurrence { drill: Some("r".into()), ..with("2", 5, Severity::CRITICAL, "Drill", "Policy:IAMUser/Root") },
+            Occurrence {
+                drill: Some("r".into()),
+                ..with("2", 5, Severity::CRITICAL, "Drill", "Policy:IAMUser/Root")
+            },
         ],
         6,
     );
@@ -110,7 +152,8 @@ fn facets_ignore_their_own_filter() {
 #[test]
 fn pages_join_to_the_whole() {
     let s = estate();
-    let whole: Vec<_> = s.list(&Filter::default(), at(60)).unwrap().rows.iter().map(|r| r.entry.id()).collect();
+    let whole: Vec<_> =
+        s.list(&Filter::default(), at(60)).unwrap().rows.iter().map(|r| r.entry.id()).collect();
     let mut filter = Filter::default();
     filter.limit = Some(3);
     let mut got = Vec::new();

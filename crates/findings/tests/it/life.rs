@@ -1,4 +1,4 @@
-use super::*;
+use crate::kit::*;
 use findings::{Record, Verdict, Verification, Workflow};
 
 const A: &str = "111122223333";
@@ -112,8 +112,16 @@ fn producers_and_people_do_not_write_each_others_half() {
     let id = only(&s);
     run(&mut s, Command::Assign { id, to: Some("bo".into()), version: None }, &by("ana", 2, ""));
     run(&mut s, Command::Note { id, text: "looking".into() }, &by("bo", 3, ""));
-    run(&mut s, Command::SetSeverity { id, severity: Some(Severity::LOW), version: None }, &by("bo", 4, "lab"));
-    run(&mut s, Command::Verify { id, verification: Verification::BenignPositive, version: None }, &by("bo", 4, "lab"));
+    run(
+        &mut s,
+        Command::SetSeverity { id, severity: Some(Severity::LOW), version: None },
+        &by("bo", 4, "lab"),
+    );
+    run(
+        &mut s,
+        Command::Verify { id, verification: Verification::BenignPositive, version: None },
+        &by("bo", 4, "lab"),
+    );
     let people = s.get(id).unwrap().people.clone();
     let version = s.get(id).unwrap().version;
     let mut worse = root_use(A, [5]);
@@ -121,8 +129,15 @@ fn producers_and_people_do_not_write_each_others_half() {
     worse.title = "New words".into();
     ingest(&mut s, &[worse], 6);
     let e = s.get(id).unwrap();
-    assert_eq!((&e.people, e.version), (&people, version), "a producer's update leaves people's half and its version");
-    assert_eq!((e.severity(), e.finding().severity, e.finding().title.as_str()), (Severity::LOW, Severity::CRITICAL, "New words"));
+    assert_eq!(
+        (&e.people, e.version),
+        (&people, version),
+        "a producer's update leaves people's half and its version"
+    );
+    assert_eq!(
+        (e.severity(), e.finding().severity, e.finding().title.as_str()),
+        (Severity::LOW, Severity::CRITICAL, "New words")
+    );
 }
 
 #[test]
@@ -135,7 +150,10 @@ fn refusals() {
     assert_eq!((e.code(), e.hint().contains("findings show")), ("finding.stale", true));
     assert_eq!(err(Command::Resolve { id, version: None }, &by("ana", 2, " ")).code(), "finding.no_reason");
     assert_eq!(err(Command::Reopen { id, version: None }, &by("", 2, "x")).code(), "finding.no_actor");
-    assert_eq!(err(Command::Note { id, text: "x".repeat(5_000) }, &by("a", 2, "")).code(), "finding.note_too_long");
+    assert_eq!(
+        err(Command::Note { id, text: "x".repeat(5_000) }, &by("a", 2, "")).code(),
+        "finding.note_too_long"
+    );
     assert_eq!(s.find("zzzz").unwrap_err().code(), "finding.unknown");
     let prefix: String = id.to_string().chars().take(5).collect();
     assert_eq!(s.find(&prefix).unwrap().id(), id);

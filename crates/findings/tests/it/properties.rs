@@ -1,4 +1,4 @@
-use super::*;
+use crate::kit::*;
 use findings::{NewSuppression, Selector, Shown, SuppressionKind};
 use proptest::prelude::*;
 use std::collections::BTreeSet;

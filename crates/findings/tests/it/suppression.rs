@@ -1,4 +1,4 @@
-use super::*;
+use crate::kit::*;
 use findings::{Filter, NewSuppression, Selector, Shown, SuppressionKind, Workflow};
 
 const A: &str = "111122223333";
@@ -21,11 +21,15 @@ fn it_is_a_view_with_an_end_and_an_undo() {
     ingest(&mut s, &[root_use(A, [1])], 1);
     let id = only(&s);
     let stored = s.get(id).unwrap().clone();
-    let c = run(&mut s, Command::Suppress { new: new(&[("account", A)], at(60)) }, &by("bo", 10, "lab account"));
+    let c =
+        run(&mut s, Command::Suppress { new: new(&[("account", A)], at(60)) }, &by("bo", 10, "lab account"));
     assert_eq!(kinds(&c), ["suppression_created", "opened"], "making one is itself a finding");
     let sup = c.suppressions[0].id.clone();
     let shown = |s: &State, m| s.shown(s.get(id).unwrap(), at(m));
-    assert_eq!((shown(&s, 9), shown(&s, 10), shown(&s, 59), shown(&s, 60)), (Shown::New, Shown::Suppressed, Shown::Suppressed, Shown::New));
+    assert_eq!(
+        (shown(&s, 9), shown(&s, 10), shown(&s, 59), shown(&s, 60)),
+        (Shown::New, Shown::Suppressed, Shown::Suppressed, Shown::New)
+    );
     assert_eq!(s.get(id).unwrap(), &stored, "nothing was written to the finding");
     let c = ingest(&mut s, &[root_use(A, [2])], 20);
     assert_eq!(occasions(&c), [(Occasion::Repeated, true)]);
@@ -70,7 +74,10 @@ fn workflow_lies_under_it() {
     run(&mut s, Command::Suppress { new: new(&[("id", &id.to_string())], at(60)) }, &by("bo", 2, "lab"));
     run(&mut s, Command::Resolve { id, version: None }, &by("bo", 3, "done"));
     let e = s.get(id).unwrap();
-    assert_eq!((s.shown(e, at(4)), e.workflow, s.shown(e, at(61))), (Shown::Suppressed, Workflow::Resolved, Shown::Resolved));
+    assert_eq!(
+        (s.shown(e, at(4)), e.workflow, s.shown(e, at(61))),
+        (Shown::Suppressed, Workflow::Resolved, Shown::Resolved)
+    );
 }
 
 #[track_caller]
@@ -87,9 +94,20 @@ fn what_may_not_be_hidden() {
     let bo = by("bo", 2, "lab");
     let ok = new(&[("account", A)], at(60));
     refused(&s, ok.clone(), &bo, "suppression.needs_second_person");
-    refused(&s, NewSuppression { approver: Some("bo".into()), ..ok.clone() }, &bo, "suppression.needs_second_person");
-    refused(&s, NewSuppression { approver: Some("ana".into()), ..ok.clone() }, &bo, "suppression.needs_second_person");
-    decide(&s, &Command::Suppress { new: NewSuppression { approver: Some("cy".into()), ..ok.clone() } }, &bo).unwrap();
+    refused(
+        &s,
+        NewSuppression { approver: Some("bo".into()), ..ok.clone() },
+        &bo,
+        "suppression.needs_second_person",
+    );
+    refused(
+        &s,
+        NewSuppression { approver: Some("ana".into()), ..ok.clone() },
+        &bo,
+        "suppression.needs_second_person",
+    );
+    decide(&s, &Command::Suppress { new: NewSuppression { approver: Some("cy".into()), ..ok.clone() } }, &bo)
+        .unwrap();
     refused(&s, NewSuppression { owner: " ".into(), ..ok.clone() }, &bo, "suppression.no_owner");
     refused(&s, NewSuppression { until: at(2), ..ok.clone() }, &bo, "suppression.ends_before_start");
     refused(&s, NewSuppression { until: at(401 * 24 * 60), ..ok.clone() }, &bo, "suppression.too_long");

@@ -50,10 +50,17 @@ struct Node {
 }
 
 impl Elasticsearch {
-    pub fn open(name: &str, c: &ElasticsearchConfig, render: Arc<dyn Render>, secrets: &Secrets) -> Result<Elasticsearch, Error> {
+    pub fn open(
+        name: &str,
+        c: &ElasticsearchConfig,
+        render: Arc<dyn Render>,
+        secrets: &Secrets,
+    ) -> Result<Elasticsearch, Error> {
         let bad = |why: String| Error::Config { sink: name.to_owned(), why };
         // `filter_path` keeps every item's status, else positions would shift.
-        let mut query = "filter_path=errors,error,status,items.*.status,items.*.error.type,items.*.error.reason".to_owned();
+        let mut query =
+            "filter_path=errors,error,status,items.*.status,items.*.error.type,items.*.error.reason"
+                .to_owned();
         if let Some(p) = &c.pipeline {
             if !p.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
                 return Err(bad(format!("`{p}` cannot be the name of a pipeline")));
@@ -102,8 +109,10 @@ impl Elasticsearch {
             (_, _, _, Some(token)) => format!("Bearer {}", read(token)?),
             _ => return Ok(None),
         };
-        let mut header = HeaderValue::try_from(text)
-            .map_err(|_| Error::Config { sink: self.name.clone(), why: "its secret cannot be sent in a header".to_owned() })?;
+        let mut header = HeaderValue::try_from(text).map_err(|_| Error::Config {
+            sink: self.name.clone(),
+            why: "its secret cannot be sent in a header".to_owned(),
+        })?;
         header.set_sensitive(true);
         Ok(Some(header))
     }
@@ -123,7 +132,7 @@ impl Elasticsearch {
     }
 
     /// The request body, where each document lies in it, and those that have none.
-    fn body(&self, items: &[Item]) -> (Vec<u8>, Vec<Result<(usize, usize), String>>) {
+    fn body(&self, items: &[Item]) -> (Vec<u8>, Vec<Span>) {
         let mut out = Vec::with_capacity(items.iter().map(|i| i.raw_len() + 512).sum());
         let mut spans = Vec::with_capacity(items.len());
         for i in items {
@@ -189,7 +198,13 @@ impl Sink for Elasticsearch {
         let n_sent = spans.iter().filter(|s| s.is_ok()).count();
         if n_sent == 0 {
             let results = spans.into_iter().map(|s| unrendered(s.err())).collect();
-            return Sent { outcome: Outcome::Items(results), sha256: String::new(), bytes: 0, status: "nothing to send".to_owned(), ack: None };
+            return Sent {
+                outcome: Outcome::Items(results),
+                sha256: String::new(),
+                bytes: 0,
+                status: "nothing to send".to_owned(),
+                ack: None,
+            };
         }
         let body = if self.gzip { gzip(&plain) } else { plain.clone() };
         let (sha256, bytes) = (model::sha256_hex(&body), body.len());
@@ -214,7 +229,9 @@ impl Sink for Elasticsearch {
                     self.rest(node);
                     away.push(why);
                 }
-                Err(Broken::Identity(reason)) => return Sent::failed(Failure::Hold { reason }, sha256, bytes),
+                Err(Broken::Identity(reason)) => {
+                    return Sent::failed(Failure::Hold { reason }, sha256, bytes);
+                }
                 Err(Broken::Unclear(reason)) => {
                     let is_throttle = reason.starts_with("no answer");
                     return Sent::failed(Failure::Retry { reason, after: None, is_throttle }, sha256, bytes);
@@ -284,10 +301,11 @@ impl Why {
     }
 }
 
-type Spans = [Result<(usize, usize), String>];
+/// Where a document lies in the request, or why it has none.
+type Span = Result<(usize, usize), String>;
 
 /// What the answer says about each item. Only an answer that is whole and counts right is believed.
-fn read_answer(answer: &Answer, n_sent: usize, plain: &[u8], spans: &Spans) -> Outcome {
+fn read_answer(answer: &Answer, n_sent: usize, plain: &[u8], spans: &[Span]) -> Outcome {
     let status = answer.status.as_u16();
     let retry = |reason: String, is_throttle| {
         Outcome::Failed(Failure::Retry { reason: cut(&reason), after: answer.retry_after(), is_throttle })
@@ -350,7 +368,9 @@ fn item_result(op: Op, document: &[u8]) -> ItemResult {
         408 | 425 | 429 | 500..600 => ItemResult::Retry(cut(&format!("{} {code} {text}", op.status))),
         // These are about the index or our rights, not about the event: a full disk on their side (index read-only) or a dropped
         // template must not turn a whole estate into dead letters.
-        401 | 403 | 404 if is_about_index(&code) => ItemResult::Hold(cut(&format!("{} {code} {text}", op.status))),
+        401 | 403 | 404 if is_about_index(&code) => {
+            ItemResult::Hold(cut(&format!("{} {code} {text}", op.status)))
+        }
         class => ItemResult::Dead(Refusal {
             class: class.to_string(),
             code: cut(&code),
@@ -361,11 +381,17 @@ fn item_result(op: Op, document: &[u8]) -> ItemResult {
 }
 
 fn is_about_index(code: &str) -> bool {
-    matches!(code, "index_not_found_exception" | "cluster_block_exception" | "security_exception" | "invalid_alias_name_exception")
+    matches!(
+        code,
+        "index_not_found_exception"
+            | "cluster_block_exception"
+            | "security_exception"
+            | "invalid_alias_name_exception"
+    )
 }
 
 /// Hash of the document, when the request had only one.
-fn one_hash(plain: &[u8], spans: &Spans) -> String {
+fn one_hash(plain: &[u8], spans: &[Span]) -> String {
     let mut all = spans.iter().flatten();
     match (all.next(), all.next()) {
         (Some((from, to)), None) => model::sha256_hex(plain.get(*from..*to).unwrap_or_default()),
@@ -411,15 +437,30 @@ mod tests {
 
     #[test]
     fn per_item() {
-        check(200, r#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":200}}]}"#, 2, "done done");
+        check(
+            200,
+            r#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":200}}]}"#,
+            2,
+            "done done",
+        );
         check(
             200,
             "{ \"errors\" : true ,\n \"items\" : [ { \"create\" : { \"status\" : 409, \"error\" : { \"type\" : \"version_conflict_engine_exception\" } } }, {\"create\":{\"status\":429,\"error\":\"old style\"}} ] }",
             2,
             "duplicate retry",
         );
-        check(200, r#"{"items":[{"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"r"}}},{"create":{"status":503}}]}"#, 2, "dead:400:mapper_parsing_exception retry");
-        check(200, r#"{"items":[{"create":{"status":404,"error":{"type":"index_not_found_exception"}}},{"create":{"status":403,"error":{"type":"cluster_block_exception"}}}]}"#, 2, "hold hold");
+        check(
+            200,
+            r#"{"items":[{"create":{"status":400,"error":{"type":"mapper_parsing_exception","reason":"r"}}},{"create":{"status":503}}]}"#,
+            2,
+            "dead:400:mapper_parsing_exception retry",
+        );
+        check(
+            200,
+            r#"{"items":[{"create":{"status":404,"error":{"type":"index_not_found_exception"}}},{"create":{"status":403,"error":{"type":"cluster_block_exception"}}}]}"#,
+            2,
+            "hold hold",
+        );
         check(200, r#"{"items":[{"create":{"status":403,"error":{"type":"weird"}}}]}"#, 1, "dead:403:weird");
     }
 

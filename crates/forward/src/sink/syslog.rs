@@ -155,8 +155,10 @@ impl Sink for Syslog {
             };
             Sent::failed(failure, sha256.clone(), bytes)
         };
-        let late = || io::Error::new(io::ErrorKind::TimedOut, format!("not within {} s", self.timeout.as_secs()));
-        let line = match tokio::time::timeout(self.timeout, self.line()).await.unwrap_or_else(|_| Err(late())) {
+        let late =
+            || io::Error::new(io::ErrorKind::TimedOut, format!("not within {} s", self.timeout.as_secs()));
+        let line = match tokio::time::timeout(self.timeout, self.line()).await.unwrap_or_else(|_| Err(late()))
+        {
             Ok(line) => line,
             Err(e) => return broken(&e, "cannot connect to"),
         };
@@ -174,7 +176,10 @@ impl Sink for Syslog {
         let is_gone = tokio::time::timeout(self.settle, closed.wait_for(|c| *c)).await.is_ok();
         if is_gone {
             self.drop_line(&line).await;
-            let e = io::Error::new(io::ErrorKind::ConnectionReset, "the connection ended before the write had settled");
+            let e = io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the connection ended before the write had settled",
+            );
             return broken(&e, "lost");
         }
         Sent {
@@ -189,7 +194,8 @@ impl Sink for Syslog {
     async fn close(&self) {
         if let Some(line) = self.line.lock().await.take() {
             // TLS wants its closing word; the other side may be gone already.
-            let _ = tokio::time::timeout(self.timeout, async { line.writer.lock().await.shutdown().await }).await;
+            let _ =
+                tokio::time::timeout(self.timeout, async { line.writer.lock().await.shutdown().await }).await;
         }
     }
 }
@@ -251,8 +257,9 @@ mod tests {
         let mut out = Vec::new();
         rfc5424(&Item { batch: Arc::new(b.finish()), row: 0, seq: 7 }, 13, &mut out);
         assert!(out.ends_with(b"] line\nbreak \xff"), "the record is byte for byte there (E1)");
-        expect_test::expect![[r#"<110>1 2026-03-01T09:00:00.123456Z 10.0.0.7 edge"]x - syslog [avouch@32473 id="pbSaLpkYLBkPL6t5IfdEMQ" dataset="syslog" source="edge \"\]x" hops="1"] line
-break �"#]]
+        expect_test::expect![[r#"
+            <110>1 2026-03-01T09:00:00.123456Z 10.0.0.7 edge"]x - syslog [avouch@32473 id="xT2W0OAO5kIatM0t1Zu9FQ" dataset="syslog" source="edge \"\]x" hops="1"] line
+            break �"#]]
         .assert_eq(&String::from_utf8_lossy(&out));
     }
 }

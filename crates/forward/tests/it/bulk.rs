@@ -100,13 +100,16 @@ impl Server {
     }
 
     /// The `n` of every document that is there, and that each is what was sent.
-    pub fn numbers(&self, log: &super::Log) -> std::collections::BTreeSet<u64> {
+    pub fn numbers(&self, log: &crate::kit::Log) -> std::collections::BTreeSet<u64> {
         let state = self.state.lock().unwrap();
         assert_eq!(state.complaints, Vec::<String>::new());
         let number = |(id, (_, doc)): (&String, &(String, Value))| {
             let position = doc["avouch"]["position"].as_str().unwrap();
             let seq: u64 = position.strip_prefix("0:").unwrap().parse().unwrap();
-            assert_eq!((id.as_str(), doc["event"]["id"].as_str().unwrap()), (super::id(seq).to_string().as_str(), id.as_str()));
+            assert_eq!(
+                (id.as_str(), doc["event"]["id"].as_str().unwrap()),
+                (crate::kit::id(seq).to_string().as_str(), id.as_str())
+            );
             match doc["message"].as_str() {
                 Some(m) => assert_eq!(m.as_bytes(), log.raw(seq), "{seq}"),
                 None => assert_eq!(doc["payload"]["n"].as_u64(), Some(seq)),
@@ -135,9 +138,15 @@ async fn serve(mut conn: TcpStream, state: Arc<Mutex<State>>) {
             }
             _ => answer.to_string(),
         };
-        let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
-        let sent = if fault == Fault::CutBody { &text[..text.len() / 2] } else { &text };
-        if conn.write_all([head.as_bytes(), sent.as_bytes()].concat().as_slice()).await.is_err() || fault == Fault::CutBody {
+        let head = format!(
+            "HTTP/1.1 {status} X\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            text.len()
+        );
+        let body = text.as_bytes();
+        let sent = if fault == Fault::CutBody { &body[..body.len() / 2] } else { body };
+        if conn.write_all([head.as_bytes(), sent].concat().as_slice()).await.is_err()
+            || fault == Fault::CutBody
+        {
             return;
         }
     }
@@ -153,7 +162,8 @@ async fn read_request(conn: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(Str
         buffer.extend_from_slice(&chunk[..n]);
     };
     let head = String::from_utf8(buffer[..end].to_vec()).unwrap().to_lowercase();
-    let length: usize = head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap().trim().parse().unwrap();
+    let length: usize =
+        head.lines().find_map(|l| l.strip_prefix("content-length: ")).unwrap().trim().parse().unwrap();
     while buffer.len() < end + length {
         let n = conn.read(&mut chunk).await.ok().filter(|n| *n > 0)?;
         buffer.extend_from_slice(&chunk[..n]);
@@ -167,7 +177,9 @@ impl State {
     fn handle(&mut self, head: &str, body: &[u8]) -> (Fault, u16, Value) {
         self.requests += 1;
         let fault = self.script.pop_front().unwrap_or(Fault::None);
-        let error = |status: u16, kind: &str| (fault, status, json!({ "error": { "type": kind, "reason": "as scripted" }, "status": status }));
+        let error = |status: u16, kind: &str| {
+            (fault, status, json!({ "error": { "type": kind, "reason": "as scripted" }, "status": status }))
+        };
         if fault == Fault::ResetBefore {
             return (fault, 0, Value::Null);
         }
@@ -178,7 +190,11 @@ impl State {
             return error(429, "es_rejected_execution_exception");
         }
         if fault == Fault::ErrorBody {
-            return (fault, 200, json!({ "error": { "type": "unavailable_shards_exception", "reason": "x" }, "status": 503 }));
+            return (
+                fault,
+                200,
+                json!({ "error": { "type": "unavailable_shards_exception", "reason": "x" }, "status": 503 }),
+            );
         }
         let authorization = head.lines().find_map(|l| l.strip_prefix("authorization: "));
         if self.authorization.as_ref().is_some_and(|want| authorization != Some(&want.to_lowercase())) {
@@ -193,7 +209,9 @@ impl State {
         } else {
             plain = body.to_vec();
         }
-        if !head.starts_with("post /_bulk?filter_path=") || !head.contains("content-type: application/x-ndjson") {
+        if !head.starts_with("post /_bulk?filter_path=")
+            || !head.contains("content-type: application/x-ndjson")
+        {
             self.complaints.push(format!("request line or type: {head}"));
         }
         if plain.last() != Some(&b'\n') {

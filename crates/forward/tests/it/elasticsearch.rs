@@ -1,5 +1,5 @@
-use super::bulk::{FAULTS, Fault, Server};
-use super::*;
+use crate::bulk::{FAULTS, Fault, Server};
+use crate::kit::*;
 use forward::RunState;
 
 pub fn elastic(server: &Server) -> SinkConfig {
@@ -10,7 +10,7 @@ pub fn elastic(server: &Server) -> SinkConfig {
 }
 
 fn seq_of(doc: &serde_json::Value) -> u64 {
-    doc["avouch"]["position"].as_str().unwrap()[2..].parse().unwrap()
+    doc["avouch"]["position"].as_str().unwrap().strip_prefix("0:").unwrap().parse().unwrap()
 }
 
 /// 1 % refused for good, 5 % throttled at first, some 503: as bar W9.
@@ -31,8 +31,16 @@ fn assert_final(server: &Server, log: &Log, kept: &Kept, n: u64) {
     assert_eq!(server.numbers(log), wanted);
     assert_eq!(kept.dead_seqs(), refused);
     for l in kept.letters.lock().unwrap().iter() {
-        assert_eq!((l.class.as_str(), l.code.as_str(), l.event_id), ("400", "mapper_parsing_exception", id(l.seq)));
-        assert!(l.text.contains("failed to parse field [user.id]") && l.item_sha256.len() == 64 && l.attempts >= 1, "{l:?}");
+        assert_eq!(
+            (l.class.as_str(), l.code.as_str(), l.event_id),
+            ("400", "mapper_parsing_exception", id(l.seq))
+        );
+        assert!(
+            l.text.contains("failed to parse field [user.id]")
+                && l.item_sha256.len() == 64
+                && l.attempts >= 1,
+            "{l:?}"
+        );
     }
 }
 
@@ -47,7 +55,8 @@ async fn every_fault_once_and_the_set_is_exact() {
         r.until_done(log.head()).await;
         r.stop().await;
         assert_final(&server, &log, &kept, log.head());
-        assert_eq!(kept.letters.lock().unwrap().len(), kept.dead_seqs().len(), "{fault:?}: each refusal is one dead letter");
+        let n_letters = kept.letters.lock().unwrap().len();
+        assert_eq!(n_letters, kept.dead_seqs().len(), "{fault:?}: each refusal is one dead letter");
         assert_eq!(kept.receipted(), selected(log.head()).len() as u64, "{fault:?}: receipts add up");
     }
 }
@@ -103,8 +112,13 @@ async fn refused_credentials_hold_and_a_new_password_is_taken_up() {
     let server = Server::start().await;
     server.state.lock().unwrap().authorization = Some("Basic YXZvdWNoOm5ldw==".into());
     let mut c = elastic(&server);
-    c.elasticsearch.as_mut().unwrap().auth =
-        Some(serde_json::from_str(&format!(r#"{{ "user": "avouch", "password": "file:{}" }}"#, password.display())).unwrap());
+    c.elasticsearch.as_mut().unwrap().auth = Some(
+        serde_json::from_str(&format!(
+            r#"{{ "user": "avouch", "password": "file:{}" }}"#,
+            password.display()
+        ))
+        .unwrap(),
+    );
     let (log, kept) = (Arc::new(Log::new(900)), Arc::new(Kept::default()));
     let r = run(&c, &log, &kept);
     let s = r.until("held", |s| s.state == RunState::Held).await;
@@ -171,7 +185,11 @@ async fn ordered_means_nothing_overtakes() {
     server.script(&[Fault::Status(503), Fault::ResetAfter, Fault::None, Fault::OneShort]);
     let (log, kept) = (Arc::new(Log::new(600)), Arc::new(Kept::default()));
     // Order across a partial refusal needs batches of one: inside a batch the target decides.
-    let c = SinkConfig { ordered: true, batch: serde_json::from_str(r#"{ "events": 1 }"#).unwrap(), ..elastic(&server) };
+    let c = SinkConfig {
+        ordered: true,
+        batch: serde_json::from_str(r#"{ "events": 1 }"#).unwrap(),
+        ..elastic(&server)
+    };
     let r = run(&c, &log, &kept);
     r.until_done(600).await;
     let order = server.state.lock().unwrap().order.clone();

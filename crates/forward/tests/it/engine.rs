@@ -1,6 +1,6 @@
-use super::bulk::Server;
-use super::elasticsearch::elastic;
-use super::*;
+use crate::bulk::Server;
+use crate::elasticsearch::elastic;
+use crate::kit::*;
 use forward::{Failure, Item, ItemResult, Outcome, RunState, Sent};
 
 /// A sink that does what a closure says.
@@ -58,7 +58,11 @@ async fn skip_seek_and_replay() {
     let sink = Fake(
         move |items: &[Item]| {
             if is_stuck.load(Ordering::SeqCst) && items.iter().any(|i| i.seq < 50) {
-                return Outcome::Failed(Failure::Retry { reason: "stuck".into(), after: None, is_throttle: false });
+                return Outcome::Failed(Failure::Retry {
+                    reason: "stuck".into(),
+                    after: None,
+                    is_throttle: false,
+                });
             }
             seen.lock().unwrap().extend(items.iter().map(|i| i.seq));
             all_done(items)
@@ -79,7 +83,8 @@ async fn skip_seek_and_replay() {
     stuck.store(false, Ordering::SeqCst);
     sent.lock().unwrap().clear();
     r.handle.seek(0).await.unwrap();
-    r.until("the replay's end", |s| s.cursor == 120 && sent.lock().unwrap().len() >= selected(120).len()).await;
+    r.until("the replay's end", |s| s.cursor == 120 && sent.lock().unwrap().len() >= selected(120).len())
+        .await;
     let got: BTreeSet<u64> = sent.lock().unwrap().iter().copied().collect();
     assert_eq!(got, selected(120));
     assert_eq!(r.handle.seek(9_999).await, Ok(()), "not beyond the end");
@@ -91,14 +96,15 @@ async fn skip_seek_and_replay() {
 #[tokio::test]
 async fn no_cursor_passes_a_letter_that_is_not_written() {
     let server = Server::start().await;
-    server.state.lock().unwrap().judge = Some(Box::new(|_, doc, _| (doc["avouch"]["position"] == "0:10").then_some((400, "x"))));
+    server.state.lock().unwrap().judge =
+        Some(Box::new(|_, doc, _| (doc["avouch"]["position"] == "0:11").then_some((400, "x"))));
     let (log, kept) = (Arc::new(Log::new(60)), Arc::new(Kept::default()));
     kept.fail_letters.store(1, Ordering::SeqCst);
     let r = run(&elastic(&server), &log, &kept);
     let s = r.until("letters fail", |s| s.last_error.as_ref().is_some_and(|e| e.contains("disk full"))).await;
-    assert_eq!((s.cursor <= 10, s.dead), (true, 0));
+    assert_eq!((s.cursor <= 11, s.dead), (true, 0));
     r.until_done(60).await;
-    assert_eq!(kept.dead_seqs(), BTreeSet::from([10]));
+    assert_eq!(kept.dead_seqs(), BTreeSet::from([11]));
     r.stop().await;
 }
 
@@ -113,7 +119,11 @@ async fn expiry_is_recorded_before_it_is_passed() {
     assert_eq!(s.expired, 140);
     let expired = kept.expired.lock().unwrap().clone();
     assert_eq!(expired.iter().map(|e| (e.from, e.to)).collect::<Vec<_>>(), [(0, 140)]);
-    assert!(kept.events.lock().unwrap().contains(&SinkEvent::Expired { sink: "siem".into(), from: 0, to: 140 }));
+    assert!(kept.events.lock().unwrap().contains(&SinkEvent::Expired {
+        sink: "siem".into(),
+        from: 0,
+        to: 140
+    }));
     assert_eq!(server.numbers(&log), selected(300).into_iter().filter(|s| *s >= 140).collect());
     r.stop().await;
 }
@@ -216,24 +226,58 @@ fn what_is_wrong_with_a_configuration() {
     };
     assert_eq!(codes("{}"), ["sink.kind"]);
     assert_eq!(codes(r#"{ "file": { "path": "a" }, "syslog": { "address": "tls://h:1" } }"#), ["sink.kind"]);
-    assert_eq!(codes(r#"{ "syslog": { "address": "udp://h:1", "facility": 24 } }"#), ["sink.bad_address", "sink.bad_facility"]);
-    assert_eq!(codes(r#"{ "elasticsearch": { "urls": [ "http://es.example.org:9200" ], "index": "Logs-{day}", "auth": { "user": "u", "password": "hunter2" } } }"#),
-        ["sink.plain_http", "sink.bad_index", "sink.secret_in_clear"]);
-    assert_eq!(codes(r#"{ "elasticsearch": { "urls": [], "auth": { "user": "u" } } }"#), ["sink.no_url", "sink.auth"]);
-    assert_eq!(codes(r#"{ "file": { "path": "a" }, "datasets": [], "concurrency": 33, "batch": { "events": 0 }, "retry": { "base": "0s" } }"#),
-        ["sink.no_dataset", "sink.concurrency", "sink.zero", "sink.retry"]);
+    assert_eq!(
+        codes(r#"{ "syslog": { "address": "udp://h:1", "facility": 24 } }"#),
+        ["sink.bad_address", "sink.bad_facility"]
+    );
+    assert_eq!(
+        codes(
+            r#"{ "elasticsearch": { "urls": [ "http://es.example.org:9200" ], "index": "Logs-{day}", "auth": { "user": "u", "password": "hunter2" } } }"#
+        ),
+        ["sink.plain_http", "sink.bad_index", "sink.secret_in_clear"]
+    );
+    assert_eq!(
+        codes(r#"{ "elasticsearch": { "urls": [], "auth": { "user": "u" } } }"#),
+        ["sink.no_url", "sink.auth"]
+    );
+    assert_eq!(
+        codes(
+            r#"{ "file": { "path": "a" }, "datasets": [], "concurrency": 33, "batch": { "events": 0 }, "retry": { "base": "0s" } }"#
+        ),
+        ["sink.no_dataset", "sink.concurrency", "sink.zero", "sink.retry"]
+    );
     assert_eq!(codes(r#"{ "file": { "path": "a" } }"#), Vec::<&str>::new());
-    let text: String = serde_json::from_str::<SinkConfig>(r#"{ "elasticsearch": { "urls": [ "https://h" ], "auth": { "api_key": "hunter2" } } }"#)
-        .unwrap().check("s").iter().map(|p| format!("{p} {}", p.hint)).collect();
+    let text: String = serde_json::from_str::<SinkConfig>(
+        r#"{ "elasticsearch": { "urls": [ "https://h" ], "auth": { "api_key": "hunter2" } } }"#,
+    )
+    .unwrap()
+    .check("s")
+    .iter()
+    .map(|p| format!("{p} {}", p.hint))
+    .collect();
     assert!(!text.contains("hunter2"));
-    assert!(serde_json::from_str::<SinkConfig>(r#"{ "fiel": {} }"#).unwrap_err().to_string().contains("unknown field `fiel`"));
+    let written_down: SinkConfig = serde_json::from_str(
+        r#"{ "elasticsearch": { "urls": [ "https://h" ], "auth": { "password": "hunter2", "api_key": "hunter2", "bearer": "hunter2" }, "tls": { "key": "hunter2" } } }"#,
+    )
+    .unwrap();
+    let text = format!("{written_down:?} {}", serde_json::to_string(&written_down).unwrap());
+    assert!(!text.contains("hunter2"), "{text}");
+    assert_eq!(codes(r#"{ "elasticsearch": { "urls": [ "https://u:p@h" ] } }"#), ["sink.secret_in_clear"]);
+    assert!(
+        serde_json::from_str::<SinkConfig>(r#"{ "fiel": {} }"#)
+            .unwrap_err()
+            .to_string()
+            .contains("unknown field `fiel`")
+    );
     let schema = serde_json::to_string(&schemars::schema_for!(SinkConfig)).unwrap();
     assert!(schema.contains("a resend finds the first copy"), "doc comments are the reference");
 }
 
 #[test]
 fn our_own_datasets_leave_only_when_named() {
-    let c = |datasets: &str| serde_json::from_str::<SinkConfig>(&format!(r#"{{ "datasets": {datasets} }}"#)).unwrap();
+    let c = |datasets: &str| {
+        serde_json::from_str::<SinkConfig>(&format!(r#"{{ "datasets": {datasets} }}"#)).unwrap()
+    };
     for (datasets, name, expect) in [
         (r#"["*"]"#, "syslog", true),
         (r#"["*"]"#, "avouch.finding", false),

@@ -1,4 +1,4 @@
-use super::*;
+use crate::kit::*;
 use std::path::Path;
 
 fn file(path: &Path, extra: &str) -> SinkConfig {
@@ -10,7 +10,7 @@ fn seqs(path: &Path) -> Vec<u64> {
     text.lines()
         .map(|l| {
             let doc: serde_json::Value = serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"));
-            doc["avouch"]["position"].as_str().unwrap()[2..].parse().unwrap()
+            doc["avouch"]["position"].as_str().unwrap().strip_prefix("0:").unwrap().parse().unwrap()
         })
         .collect()
 }
@@ -30,7 +30,11 @@ async fn lines_rotate_and_none_is_lost() {
         n += 1;
     }
     assert!(n > 3, "it rotated");
-    assert_eq!(all, selected(2_000).into_iter().collect::<Vec<_>>(), "in the order of the log, across rotations");
+    assert_eq!(
+        all,
+        selected(2_000).into_iter().collect::<Vec<_>>(),
+        "in the order of the log, across rotations"
+    );
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
@@ -42,8 +46,10 @@ async fn only_so_many_files_are_kept() {
     let r = run(&file(&path, r#", "rotate": "20KiB", "keep": 2"#), &log, &kept);
     r.until_done(3_000).await;
     r.stop().await;
-    let mut names: Vec<_> =
-        std::fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(path.parent().unwrap())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     assert_eq!(names, ["out.ndjson", "out.ndjson.1", "out.ndjson.2"]);
 }
@@ -51,7 +57,8 @@ async fn only_so_many_files_are_kept() {
 #[tokio::test]
 async fn a_half_line_from_a_crash_is_cut() {
     let path = folder("half").join("out.ndjson");
-    std::fs::write(&path, format!("{{\"avouch\":{{\"position\":\"0:0\"}}}}\n{}", "x".repeat(200_000))).unwrap();
+    std::fs::write(&path, format!("{{\"avouch\":{{\"position\":\"0:0\"}}}}\n{}", "x".repeat(200_000)))
+        .unwrap();
     let (log, kept) = (Arc::new(Log::new(10)), Arc::new(Kept::default()));
     let r = run(&file(&path, ""), &log, &kept);
     r.until_done(10).await;
@@ -81,7 +88,10 @@ async fn killed_at_any_point_nothing_is_missing() {
 
 #[test]
 fn a_path_that_cannot_be_written_is_said_at_start() {
-    let e = open_sink("siem", &file(Path::new("/proc/nowhere/x"), ""), Arc::new(Document::default()), &secrets()).err().unwrap();
+    let e =
+        open_sink("siem", &file(Path::new("/proc/nowhere/x"), ""), Arc::new(Document::default()), &secrets())
+            .err()
+            .unwrap();
     assert_eq!(e.code(), "sink.config");
     assert!(e.to_string().contains("cannot write to `/proc/nowhere/x`"), "{e}");
 }

@@ -1,7 +1,10 @@
-use super::bulk::{Fault, Server};
-use super::elasticsearch::elastic;
-use super::*;
-use forward::{Ask, Fetch, RedrivePlan, RedriveReport, Resolution, ResolutionState, Resolutions, plan_redrive, redrive, standing};
+use crate::bulk::{Fault, Server};
+use crate::elasticsearch::elastic;
+use crate::kit::*;
+use forward::{
+    Ask, Fetch, RedrivePlan, RedriveReport, Resolution, ResolutionState, Resolutions, plan_redrive, redrive,
+    standing,
+};
 
 #[async_trait]
 impl Fetch for Log {
@@ -36,7 +39,7 @@ async fn bench() -> Bench {
     let mended: Switch = Arc::default();
     let seen = mended.clone();
     server.state.lock().unwrap().judge = Some(Box::new(move |_, doc, _| {
-        let n: u64 = doc["avouch"]["position"].as_str().unwrap()[2..].parse().unwrap();
+        let n: u64 = doc["avouch"]["position"].as_str().unwrap().strip_prefix("0:").unwrap().parse().unwrap();
         let is_bad = n.is_multiple_of(7) && (!seen.load(Ordering::SeqCst) || n == 21);
         is_bad.then_some((400, "mapper_parsing_exception"))
     }));
@@ -54,9 +57,19 @@ impl Bench {
     async fn run(&self, plan: &RedrivePlan) -> RedriveReport {
         let c = elastic(&self.server);
         let sink = open_sink("siem", &c, Arc::new(Document::default()), &secrets()).unwrap();
-        redrive(plan, &*self.log, &*sink, &*self.kept, &self.written, &*self.kept, Some(1_000_000), "ana", "mapping mended")
-            .await
-            .unwrap()
+        redrive(
+            plan,
+            &*self.log,
+            &*sink,
+            &*self.kept,
+            &self.written,
+            &*self.kept,
+            Some(1_000_000),
+            "ana",
+            "mapping mended",
+        )
+        .await
+        .unwrap()
     }
 }
 
@@ -66,13 +79,21 @@ async fn after_the_fix_each_arrives_once() {
     let plan = b.plan(&Ask::default());
     assert_eq!((plan.letters.len(), plan.groups.len()), (100, 1));
     let g = &plan.groups[0];
-    assert_eq!((g.class.as_str(), g.code.as_str(), g.field.as_deref(), g.n), ("400", "mapper_parsing_exception", Some("user.id"), 100));
+    assert_eq!(
+        (g.class.as_str(), g.code.as_str(), g.field.as_deref(), g.n),
+        ("400", "mapper_parsing_exception", Some("user.id"), 100)
+    );
     // Not mended yet: refused again, no loop, attempts rise.
     let report = b.run(&plan).await;
     assert_eq!((report.refused_again, report.expired, report.resolved, report.left_open), (98, 2, 0, 0));
     let plan = b.plan(&Ask::default());
     assert_eq!(plan.letters.len(), 100);
-    assert!(plan.letters.iter().filter(|l| l.letter.seq >= 14).all(|l| l.attempts >= 2 && l.state == Some(ResolutionState::RefusedAgain)));
+    assert!(
+        plan.letters
+            .iter()
+            .filter(|l| l.letter.seq >= 14)
+            .all(|l| l.attempts >= 2 && l.state == Some(ResolutionState::RefusedAgain))
+    );
     b.mapping_is_mended.store(true, Ordering::SeqCst);
     // The target stumbles on the way and the first run is cut off after it sent; neither loses nor doubles.
     b.server.script(&[Fault::Status(503), Fault::ResetAfter, Fault::OneShort]);
@@ -80,7 +101,11 @@ async fn after_the_fix_each_arrives_once() {
     assert_eq!((report.resolved, report.refused_again, report.expired), (97, 1, 2), "{report:?}");
     assert!(report.duplicate > 0, "those that had arrived before the reset");
     let left = b.plan(&Ask::default());
-    assert_eq!(left.letters.iter().map(|l| l.letter.seq).collect::<Vec<_>>(), [0, 7, 21], "expired ones stay visible until waived");
+    assert_eq!(
+        left.letters.iter().map(|l| l.letter.seq).collect::<Vec<_>>(),
+        [0, 7, 21],
+        "expired ones stay visible until waived"
+    );
     let wanted: BTreeSet<u64> = selected(700).into_iter().filter(|s| ![0, 7, 21].contains(s)).collect();
     assert_eq!(b.server.numbers(&b.log), wanted);
     assert!(b.written.0.lock().unwrap().iter().all(|r| r.who == "ana" && r.why == "mapping mended"));

@@ -1,11 +1,13 @@
-use super::*;
+use crate::kit::*;
 use forward::RunState;
 use std::process::{Command, Stdio};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpListener;
 
 fn sink(address: &str, extra: &str) -> SinkConfig {
-    config(&format!(r#"{{ "syslog": {{ "address": "{address}", "settle": "10ms", "timeout": "5s" {extra} }} }}"#))
+    config(&format!(
+        r#"{{ "syslog": {{ "address": "{address}", "settle": "10ms", "timeout": "5s" {extra} }} }}"#
+    ))
 }
 
 type Got = Arc<Mutex<Vec<Vec<u8>>>>;
@@ -22,7 +24,8 @@ async fn receive(mut conn: impl AsyncRead + Unpin, limit: usize, got: Got) {
         }
         buffer.extend_from_slice(&chunk[..n]);
         while let Some(at) = buffer.iter().position(|b| *b == b' ') {
-            let len: usize = std::str::from_utf8(&buffer[..at]).unwrap().parse().expect("a frame begins with its length");
+            let len: usize =
+                std::str::from_utf8(&buffer[..at]).unwrap().parse().expect("a frame begins with its length");
             if buffer.len() < at + 1 + len {
                 break;
             }
@@ -87,9 +90,24 @@ async fn tls_with_a_private_ca_and_a_stranger_holds() {
     let dir = folder("tls");
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
         .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-out").arg(&cert).arg("-keyout").arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .arg("-keyout")
+        .arg(&key)
         .stderr(Stdio::null())
         .status();
     if !made.is_ok_and(|s| s.success()) {
@@ -99,12 +117,13 @@ async fn tls_with_a_private_ca_and_a_stranger_holds() {
     use rustls::pki_types::pem::PemObject as _;
     let chain = vec![rustls::pki_types::CertificateDer::from_pem_file(&cert).unwrap()];
     let secret = rustls::pki_types::PrivateKeyDer::from_pem_file(&key).unwrap();
-    let server = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .unwrap();
+    let server =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, secret)
+            .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("tls://localhost:{}", listener.local_addr().unwrap().port());

@@ -96,7 +96,7 @@ pub fn timeline(label: &Label<'_>, range: TimeRange, lanes: &[Lane], size: Size)
         m.element("title", &[], &mark.name).close();
     }
     let foot = number(h - 3.0);
-    let text = [("y", foot.as_str()), ("font-size", "11"), ("class", "foot"), ("fill", "currentColor")];
+    let text = [("y", foot.as_str()), ("font-size", "11"), ("class", "scale"), ("fill", "currentColor")];
     m.element("text", &[&text[..], &[("x", &number(NAMES_WIDTH))]].concat(), &short_time(range.from));
     m.element(
         "text",

@@ -491,18 +491,21 @@ pub fn decode_batch(payload: Vec<u8>, rows: u32) -> Result<DecodedBatch, WalFaul
             return Err(WalFault::Payload("the seqs do not rise"));
         }
         last_seq = Some(row.seq);
-        row.dataset = dataset;
-        row.provenance = match known {
+        row.provenance = match last {
             Some((k, index)) if k == raw_provenance => index,
-            _ => {
-                let read: Provenance =
-                    raw_provenance.read().ok_or(WalFault::Payload("an envelope is malformed"))?;
-                let index = builder.provenance(read);
-                known = Some((raw_provenance, index));
-                index
-            }
+            _ => match known.get(&raw_provenance) {
+                Some(index) => *index,
+                None => {
+                    let read = raw_provenance.read().ok_or(WalFault::Payload("an envelope is malformed"))?;
+                    let index = u32::try_from(provenances.len()).unwrap_or(u32::MAX);
+                    provenances.push(Arc::new(read));
+                    known.insert(raw_provenance, index);
+                    index
+                }
+            },
         };
-        builder.push_row(row);
+        last = Some((raw_provenance, row.provenance));
+        rows_out.push(row);
         envelopes.push(spans.envelope);
     }
     if envelopes.len() != rows as usize {

@@ -308,13 +308,16 @@ fn read_hashes(source: &impl TileSource, resource: Resource) -> Result<Vec<Hash>
         .ok_or_else(|| MerkleError::malformed("tile", format!("{resource} does not hold {width} hashes")))
 }
 
+/// Tiles by level and number.
+type Tiles = BTreeMap<(u8, u64), Arc<Vec<Hash>>>;
+
 /// Nodes and entries of a log of a given size, read from its files on demand. Nothing is verified here: a proof made from it
 /// is checked against the root by whoever uses it.
 #[derive(Debug)]
 pub struct TileReader<S> {
     source: S,
     size: u64,
-    cache: Mutex<BTreeMap<(u8, u64), Arc<Vec<Hash>>>>,
+    cache: Mutex<Tiles>,
 }
 
 impl<S: TileSource> TileReader<S> {

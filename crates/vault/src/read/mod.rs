@@ -155,8 +155,7 @@ impl Snapshot {
     #[must_use]
     pub fn tail_facts(&self, dataset: &str) -> Option<Facts> {
         let frames = self.frames();
-        let facts =
-            frames.iter().filter_map(|(_, (c, i))| c.frames.get(*i)).filter(|f| &*f.dataset == dataset);
+        let facts = frames.iter().filter_map(TailFrame::entry).filter(|f| &*f.dataset == dataset);
         facts.map(|f| f.facts).reduce(Facts::and)
     }
 

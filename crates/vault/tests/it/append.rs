@@ -68,6 +68,41 @@ async fn many_appenders_get_dense_seqs_and_share_commits() {
 }
 
 #[tokio::test]
+async fn a_thousand_senders_in_one_batch_keep_their_names() {
+    let folder = Folder::new("senders");
+    let world = World::new();
+    let (vault, _) = world.open(&folder);
+    let mut b = Batch::builder();
+    let datasets = [b.dataset("a"), b.dataset("b")];
+    let senders: Vec<u32> = (0..1000)
+        .map(|i| {
+            let mut p = Provenance::new("udp").sender(&format!("10.0.{}.{}:514", i / 250, i % 250));
+            p.tags = if i % 2 == 0 { vec!["ab".into(), "c".into()] } else { vec!["a".into(), "bc".into()] };
+            b.provenance(p)
+        })
+        .collect();
+    for i in 0..4000usize {
+        b.push(format!("{i}").as_bytes(), senders[i * 7 % 1000], datasets[i / 3 % 2]);
+    }
+    let sent = b.finish();
+    vault.append(sent.clone()).await.unwrap();
+    let check = |got: &[Seen]| {
+        assert_eq!(got.len(), 4000);
+        for (i, (_, raw, _, provenance, dataset)) in got.iter().enumerate() {
+            assert_eq!((raw.as_slice(), provenance), (sent.raw(i), sent.provenance_of(i)));
+            assert_eq!(dataset, sent.dataset_of(i));
+        }
+    };
+    check(&read_foreign(&vault).await);
+    drop(vault);
+    let (vault, _) = world.open(&folder);
+    check(&read_foreign(&vault).await);
+    vault.seal_now().await.unwrap();
+    check(&read_foreign(&vault).await);
+    vault.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_bad_batch_is_refused_whole_and_names_the_offender() {
     let folder = Folder::new("refuse");
     let world = World::new();

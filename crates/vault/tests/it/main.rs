@@ -2,8 +2,10 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stderr,
     clippy::print_stdout,
     clippy::string_slice,
+    clippy::unreachable,
     clippy::unwrap_used,
     reason = "tests; clippy exempts the test functions, this exempts what they call"
 )]

@@ -111,12 +111,11 @@ impl SimDisk {
         s.is_dead = true;
         for (path, old) in std::mem::take(&mut s.dirty) {
             let Ok(new) = std::fs::read(&path) else { continue };
-            let mut mixed = if s.next() % 2 == 0 { new.clone() } else { old.clone() };
+            let mut mixed = if s.next().is_multiple_of(2) { new.clone() } else { old.clone() };
             for start in (0..mixed.len()).step_by(PAGE) {
-                let end = (start + PAGE).min(mixed.len());
-                let from = if s.next() % 2 == 0 { &new } else { &old };
-                for i in start..end {
-                    mixed[i] = from.get(i).copied().unwrap_or(0);
+                let from = if s.next().is_multiple_of(2) { &new } else { &old };
+                for (i, byte) in mixed.iter_mut().enumerate().skip(start).take(PAGE) {
+                    *byte = from.get(i).copied().unwrap_or(0);
                 }
             }
             std::fs::write(&path, mixed).unwrap();

@@ -64,7 +64,7 @@ fn list_body(ask: &Ask, view: &View, data: &ControlList) -> Markup {
                 (filter_form("/controls", view, CONTROLS, "Words in the claim"))
                 (parts::facets("/controls", view, &data.facets, facet_word))
             }
-            section aria-label="Controls" {
+            section aria-label="List of controls" {
                 p .to-filters { a .button.small href="#filters" { "Filters" } }
                 (parts::chips("/controls", CONTROLS, view, facet_word))
                 @if data.items.is_empty() {
@@ -80,7 +80,7 @@ fn list_body(ask: &Ask, view: &View, data: &ControlList) -> Markup {
 /// The free-text field of a list, keeping the other filters.
 pub(super) fn filter_form(path: &str, view: &View, keys: &'static [url::Key], label: &str) -> Markup {
     html! {
-        form .filter action=(path) method="get" role="search" hx-get=(path) hx-target="#page" hx-swap="outerHTML" hx-push-url="true" {
+        form .filter action=(path) method="get" role="search" aria-label="Filter by words" hx-get=(path) hx-target="#page" hx-swap="outerHTML" hx-push-url="true" {
             label for="filter" { (label) }
             div .row {
                 input #filter type="search" name="q" value=(view.one("q").unwrap_or("")) autocomplete="off";

@@ -73,7 +73,7 @@ fn list_body(ask: &Ask, view: &View, data: &FindingList, open: Option<&FindingDe
                 (super::controls::filter_form("/findings", view, FINDINGS, "Words in the finding"))
                 (parts::facets("/findings", view, &data.facets, facet_word))
             }
-            section aria-label="Findings" {
+            section aria-label="List of findings" {
                 p .to-filters { a .button.small href="#filters" { "Filters" } }
                 (parts::chips("/findings", FINDINGS, view, facet_word))
                 @if data.items.is_empty() {
@@ -226,7 +226,7 @@ fn one(ask: &Ask, data: &FindingDetail) -> Response {
         says: SAYS_ONE,
         stands: Some(html! {
             (parts::severity(data.finding.severity)) " " (state(data.state))
-            ", seen " (words::count(data.finding.count, "time", "times")) ", last " (age(ask.now, data.finding.last_seen)) "."
+            " seen " (words::count(data.finding.count, "time", "times")) ", last " (age(ask.now, data.finding.last_seen)) "."
             @if let Some(s) = &data.suppression { " Hidden " (until(s)) "." }
             @if data.finding.drill.is_some() { " Made by a test of ours, not by an attacker." }
         }),

@@ -222,7 +222,7 @@ fn bar(ask: &Ask, tab: Tab, caller: &Caller) -> Markup {
                         }
                     }
                 }
-                form .quick action="/search" method="get" role="search" {
+                form .quick action="/search" method="get" role="search" aria-label="Search from anywhere" {
                     label .hidden for="quick" { "Search events" }
                     input #quick type="search" name="q" placeholder="Search events" autocomplete="off" data-key="/";
                     input type="hidden" name="range" value="24h";

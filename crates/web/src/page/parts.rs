@@ -186,7 +186,7 @@ pub(crate) fn facets(
     html! {
         @for f in facets {
             section .facet {
-                h3 { (f.title) }
+                h2 { (f.title) }
                 ul {
                     @for v in &f.values {
                         @let chosen = view.has(f.key, &v.value);

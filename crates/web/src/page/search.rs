@@ -107,7 +107,7 @@ fn form(view: &View, datasets: &[String]) -> Markup {
     let range = view.one("range").unwrap_or("24h");
     let is_absolute = view.one("from").is_some() || view.one("to").is_some();
     html! {
-        form .search action="/search" method="get" role="search" {
+        form .search action="/search" method="get" role="search" aria-label="Search events" {
             div .row {
                 label .hidden for="q" { "Words, or field = value" }
                 input #q .wide type="search" name="q" value=(view.one("q").unwrap_or("")) placeholder="actor = alice and action ~ Delete* and not outcome = success" autocomplete="off" spellcheck="false";

@@ -212,10 +212,10 @@ fn seqs_with_a_gap_or_twice() {
     let more = |all: &mut Vec<Leaf>| {
         let sealed = segments(all)[0].wal;
         for l in all.iter_mut() {
-            if let Body::Heartbeat(Heartbeat { seq, wal: Some(wal), .. }) = &mut l.body {
-                if *wal == sealed {
-                    *seq += 1_000;
-                }
+            if let Body::Heartbeat(Heartbeat { seq, wal: Some(wal), .. }) = &mut l.body
+                && *wal == sealed
+            {
+                *seq += 1_000;
             }
         }
     };
@@ -235,10 +235,10 @@ fn a_wal_root_of_other_events() {
         .max();
     rewrite(&copy, |all| {
         for l in all.iter_mut() {
-            if let Body::Heartbeat(h) = &mut l.body {
-                if h.wal == number {
-                    h.wal_root = Some(Digest([1; 32]));
-                }
+            if let Body::Heartbeat(h) = &mut l.body
+                && h.wal == number
+            {
+                h.wal_root = Some(Digest([1; 32]));
             }
         }
     });

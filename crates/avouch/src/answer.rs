@@ -1,0 +1,281 @@
+//! What every command gives back: items in a defined order for machines, a table in plain words for people, and how whole the
+//! answer is. Printing happens in one place, so every command has every form.
+
+use crate::problem::Problem;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::io::{self, Write};
+use unicode_width::UnicodeWidthStr;
+
+/// Output form, `-o`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// For people.
+    #[default]
+    Table,
+    /// One object: schema, query, complete, unknown, items, next, run.
+    Json,
+    /// One item a line; the last line is `{"end": …}`.
+    Jsonl,
+    /// RFC 4180; cells that a spreadsheet would run get a leading `'`.
+    Csv,
+    /// Self-contained page (commands that say so).
+    Html,
+}
+
+/// The answer of a command.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Answer {
+    /// `avouch.<command>/<n>`.
+    pub schema: String,
+    pub query: Value,
+    /// What could not be looked at; not empty means exit 3 unless accepted.
+    pub unknown: Vec<String>,
+    pub items: Vec<Value>,
+    /// Column headings and rows for people; empty headings mean that `text` is the whole answer.
+    pub headings: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+    /// Lines for people before and after the table.
+    pub text: Vec<String>,
+    pub after: Vec<String>,
+    /// Cursor of the next page.
+    pub next: Option<String>,
+    /// What differs between two identical runs (clock, host, duration).
+    pub run: Map<String, Value>,
+    /// 0, or the worst that holds (`interface.md` 1.3).
+    pub exit: u8,
+    /// Files that the command, not the daemon, writes for the caller.
+    pub files: Vec<(std::path::PathBuf, String)>,
+    /// A whole document for the forms `html` and `md`.
+    pub document: Option<String>,
+}
+
+impl Answer {
+    pub fn new(schema: &str) -> Answer {
+        Answer { schema: schema.to_owned(), query: Value::Object(Map::new()), ..Answer::default() }
+    }
+    pub fn query(mut self, query: impl Serialize) -> Answer {
+        self.query = serde_json::to_value(query).unwrap_or_default();
+        self
+    }
+    pub fn table(mut self, headings: &[&str]) -> Answer {
+        self.headings = headings.iter().map(|h| (*h).to_owned()).collect();
+        self
+    }
+    pub fn line(&mut self, text: impl Into<String>) {
+        self.text.push(text.into());
+    }
+    pub fn item(&mut self, item: impl Serialize, row: Vec<String>) {
+        self.items.push(serde_json::to_value(item).unwrap_or_default());
+        self.rows.push(row);
+    }
+    /// Raises the exit code to `code` if it is worse: 2, 4, 3, 1 in that order.
+    pub fn worse(&mut self, code: u8) {
+        const ORDER: [u8; 6] = [130, 2, 4, 3, 1, 0];
+        let rank = |c: u8| ORDER.iter().position(|o| *o == c).unwrap_or(ORDER.len());
+        if rank(code) < rank(self.exit) {
+            self.exit = code;
+        }
+    }
+    pub fn exit_code(&self, allow_incomplete: bool) -> u8 {
+        match self.exit {
+            0 if !self.unknown.is_empty() && !allow_incomplete => 3,
+            3 if allow_incomplete => 0,
+            e => e,
+        }
+    }
+
+    /// Writes the answer in `form`. Terminal width only shortens tables.
+    pub fn write(&self, form: Form, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+        match form {
+            Form::Table => self.write_table(width, out),
+            Form::Json => {
+                let whole = serde_json::json!({
+                    "schema": self.schema, "query": self.query, "complete": self.unknown.is_empty() && self.exit != 3,
+                    "unknown": self.unknown, "items": self.items, "next": self.next, "run": self.run,
+                });
+                serde_json::to_writer_pretty(&mut *out, &whole)?;
+                writeln!(out)
+            }
+            Form::Jsonl => {
+                for item in &self.items {
+                    serde_json::to_writer(&mut *out, item)?;
+                    writeln!(out)?;
+                }
+                let end = serde_json::json!({"end": {"items": self.items.len(), "complete": self.unknown.is_empty() && self.exit != 3, "unknown": self.unknown}});
+                writeln!(out, "{end}")
+            }
+            Form::Csv => self.write_csv(out),
+            Form::Html => match &self.document {
+                Some(d) => out.write_all(d.as_bytes()),
+                None => Err(io::Error::new(io::ErrorKind::Unsupported, "this command has no html form")),
+            },
+        }
+    }
+
+    fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let keys: Vec<String> = match self.items.first().and_then(Value::as_object) {
+            Some(first) => first.keys().cloned().collect(),
+            None => self.headings.clone(),
+        };
+        writeln!(out, "{}", keys.iter().map(|k| csv_cell(k)).collect::<Vec<_>>().join(","))?;
+        for item in &self.items {
+            let cells: Vec<String> = keys
+                .iter()
+                .map(|k| match item.get(k) {
+                    None | Some(Value::Null) => String::new(),
+                    Some(Value::String(s)) => csv_cell(s),
+                    Some(other) => csv_cell(&other.to_string()),
+                })
+                .collect();
+            write!(out, "{}\r\n", cells.join(","))?;
+        }
+        Ok(())
+    }
+
+    fn write_table(&self, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+        for line in &self.text {
+            writeln!(out, "{line}")?;
+        }
+        if !self.headings.is_empty() {
+            let shown: Vec<Vec<String>> =
+                self.rows.iter().map(|r| r.iter().map(|c| model::escape_controls(c)).collect()).collect();
+            let mut widths: Vec<usize> = self.headings.iter().map(|h| h.width()).collect();
+            for row in &shown {
+                for (w, cell) in widths.iter_mut().zip(row) {
+                    *w = (*w).max(cell.width());
+                }
+            }
+            if let Some(limit) = width {
+                fit(&mut widths, limit);
+            }
+            write_row(out, &self.headings.iter().map(|h| h.to_uppercase()).collect::<Vec<_>>(), &widths)?;
+            for row in &shown {
+                write_row(out, row, &widths)?;
+            }
+        }
+        for line in &self.after {
+            writeln!(out, "{line}")?;
+        }
+        for u in &self.unknown {
+            writeln!(out, "could not be looked at: {}", model::escape_controls(u))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_row(out: &mut dyn Write, cells: &[String], widths: &[usize]) -> io::Result<()> {
+    let last = cells.len().saturating_sub(1);
+    let mut line = String::new();
+    for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let cut = cut(cell, *width);
+        line.push_str(&cut);
+        if i < last {
+            line.push_str(&" ".repeat(width.saturating_sub(cut.width()) + 2));
+        }
+    }
+    writeln!(out, "{}", line.trim_end())
+}
+
+/// Shrinks the widest columns until the row fits, never below eight cells.
+fn fit(widths: &mut [usize], limit: usize) {
+    const NARROWEST: usize = 8;
+    let gaps = widths.len().saturating_sub(1) * 2;
+    while widths.iter().sum::<usize>() + gaps > limit {
+        match widths.iter_mut().max() {
+            Some(w) if *w > NARROWEST => *w -= 1,
+            _ => break,
+        }
+    }
+}
+
+/// `text` cut to `width` cells with `…`.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        if out.width() + unicode_width::UnicodeWidthChar::width(c).unwrap_or(0) + 1 > width {
+            break;
+        }
+        out.push(c);
+    }
+    out.push('…');
+    out
+}
+
+/// A cell that a spreadsheet would take for a formula gets a leading `'`
+/// (<https://owasp.org/www-community/attacks/CSV_Injection>).
+fn csv_cell(text: &str) -> String {
+    let risky = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if risky { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+pub type Reply = Result<Answer, Problem>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Answer {
+        let mut a = Answer::new("avouch.test/1").table(&["name", "what"]);
+        a.item(serde_json::json!({"name": "a", "what": "=cmd"}), vec!["a".into(), "x\u{1b}[31my".into()]);
+        a.item(serde_json::json!({"name": "bb", "what": "q\"r"}), vec!["bb".into(), "long long long".into()]);
+        a
+    }
+
+    #[track_caller]
+    fn check(form: Form, width: Option<usize>, expect: expect_test::Expect) {
+        let mut out = Vec::new();
+        sample().write(form, width, &mut out).unwrap();
+        expect.assert_eq(&String::from_utf8(out).unwrap());
+    }
+
+    #[test]
+    fn each_form_of_the_same_answer() {
+        check(
+            Form::Table,
+            None,
+            expect_test::expect![[r#"
+            NAME  WHAT
+            a     x\u{1b}[31my
+            bb    long long long
+        "#]],
+        );
+        check(
+            Form::Table,
+            Some(14),
+            expect_test::expect![[r#"
+            NAME  WHAT
+            a     x\u{1b}…
+            bb    long lo…
+        "#]],
+        );
+        check(Form::Csv, None, expect_test::expect![["name,what\na,'=cmd\r\nbb,\"q\"\"r\"\r\n"]]);
+        check(
+            Form::Jsonl,
+            None,
+            expect_test::expect![[r#"
+            {"name":"a","what":"=cmd"}
+            {"name":"bb","what":"q\"r"}
+            {"end":{"complete":true,"items":2,"unknown":[]}}
+        "#]],
+        );
+    }
+
+    #[test]
+    fn the_worst_code_wins() {
+        let mut a = Answer::new("x");
+        a.worse(1);
+        a.worse(3);
+        assert_eq!(a.exit_code(false), 3);
+        assert_eq!(a.exit_code(true), 0);
+        a.worse(4);
+        a.worse(3);
+        assert_eq!(a.exit_code(true), 4);
+    }
+}

@@ -1,0 +1,5 @@
+//! The demo: the whole product on a made-up estate, embedded defaults, a folder of its own.
+
+pub mod estate;
+pub mod run;
+pub mod summary;

@@ -1,0 +1,19 @@
+//! `avouch`: the command line, the configuration, the daemon and the mutable state. The only crate that knows every other.
+
+mod answer;
+mod cli;
+mod client;
+mod cmd;
+mod config;
+mod daemon;
+mod demo;
+mod node;
+mod ops;
+mod problem;
+mod state;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,15 @@
+//! The whole product through the shipped binary, against software by others. One module per subject.
+
+mod badinput;
+mod cloudtrail;
+mod crash;
+mod demo;
+mod forward;
+mod http;
+mod pages;
+mod payloads;
+mod peers;
+mod scan;
+mod syslog;
+mod tail;
+mod tamper;

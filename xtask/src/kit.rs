@@ -1,0 +1,108 @@
+//! Real components for the tests: Debian packages unpacked into a private folder, Python packages in a private environment. Nothing
+//! of the machine is changed but, for the browser, Debian's own `chromium` when we are root and it is missing.
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What could be had, and why the rest could not.
+pub struct Kit {
+    pub dir: PathBuf,
+    pub missing: Vec<String>,
+}
+
+/// Servers and senders from Debian, with the libraries that the base system lacks.
+const DEBIAN: [&str; 6] =
+    ["rsyslog", "libestr0", "libfastjson4", "liblogging-stdlog0", "liblognorm5", "bsdutils"];
+
+const PYTHON: [&str; 4] = ["pyarrow==21.0.0", "duckdb==1.4.1", "aiosmtpd==1.4.6", "cryptography==46.0.3"];
+
+pub fn install(target: &Path, with_python: bool, with_browser: bool) -> Result<Kit> {
+    let dir = target.join("kit");
+    fs::create_dir_all(&dir)?;
+    let mut missing = Vec::new();
+    if let Err(e) = debian(&dir) {
+        missing.push(format!("rsyslog, logger: {e:#}"));
+    }
+    if with_python && let Err(e) = python(&dir) {
+        missing.push(format!("Python packages: {e:#}"));
+    }
+    if with_browser && let Err(e) = browser() {
+        missing.push(format!("chromium: {e:#}"));
+    }
+    Ok(Kit { dir, missing })
+}
+
+fn debian(dir: &Path) -> Result<()> {
+    let root = dir.join("debian");
+    let mark = root.join("done");
+    let want = DEBIAN.join(" ");
+    if fs::read_to_string(&mark).is_ok_and(|have| have == want) {
+        return Ok(());
+    }
+    let archives = dir.join("archives");
+    fs::create_dir_all(&archives)?;
+    if !quiet(Command::new("apt-get").args(["download"]).args(DEBIAN).current_dir(&archives)) {
+        quiet(Command::new("apt-get").args(["-q", "update"]));
+        for package in DEBIAN {
+            // A library that the base system already has may not be offered under this name; rsyslog itself must be.
+            let ok = quiet(Command::new("apt-get").args(["download", package]).current_dir(&archives));
+            anyhow::ensure!(ok || package != "rsyslog", "apt-get download {package} failed");
+        }
+    }
+    fs::create_dir_all(&root)?;
+    for entry in fs::read_dir(&archives)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "deb") {
+            anyhow::ensure!(
+                quiet(Command::new("dpkg").arg("-x").arg(&path).arg(&root)),
+                "dpkg -x {} failed",
+                path.display()
+            );
+        }
+    }
+    fs::write(mark, want).context("cannot mark the kit as complete")
+}
+
+fn python(dir: &Path) -> Result<()> {
+    let venv = dir.join("venv");
+    let mark = venv.join("done");
+    let want = PYTHON.join(" ");
+    if fs::read_to_string(&mark).is_ok_and(|have| have == want) {
+        return Ok(());
+    }
+    anyhow::ensure!(quiet(Command::new("python3").args(["-m", "venv"]).arg(&venv)), "python3 -m venv failed");
+    let ok = quiet(
+        Command::new(venv.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(PYTHON),
+    );
+    anyhow::ensure!(ok, "pip install {want} failed");
+    fs::write(mark, want).context("cannot mark the environment as complete")
+}
+
+fn browser() -> Result<()> {
+    if Path::new("/usr/bin/chromium").is_file() {
+        return Ok(());
+    }
+    quiet(Command::new("apt-get").args(["-q", "update"]));
+    let ok = quiet(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args([
+        "-q",
+        "-y",
+        "install",
+        "--no-install-recommends",
+        "chromium",
+    ]));
+    anyhow::ensure!(ok, "apt-get install chromium failed (needs root)");
+    Ok(())
+}
+
+fn quiet(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
+}

@@ -1,0 +1,69 @@
+//! The workspace's own commands: `tidy` proves the structure, `test` runs everything against real components, `bench` measures
+//! ratios against peers, `gen` writes the generated documents.
+
+mod bench;
+mod generate;
+mod kit;
+mod test;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tidy, test, bench and generate")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prove crate table, edges, never-edges, truths, data files and document freshness
+    Tidy {
+        /// Only list TODO and BUG marks
+        #[arg(long)]
+        todo: bool,
+    },
+    /// Install what the tests need, run everything, end with a count
+    Test {
+        /// For the desk: 10 kills a crash test, no slow tests; what is left out is printed
+        #[arg(long)]
+        quick: bool,
+        /// Run only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Measure against peers, write docs/benchmarks
+    Bench {
+        /// intake, append, detect, query, verify; all when left out
+        subject: Option<String>,
+    },
+    /// Write the generated documents
+    Gen,
+}
+
+fn main() -> Result<ExitCode> {
+    let root = root();
+    match Cli::parse().command {
+        Command::Tidy { todo } => tidy::run(&root, todo),
+        Command::Test { quick, filter } => test::run(&root, quick, filter.as_deref()),
+        Command::Bench { subject } => bench::run(&root, subject.as_deref()),
+        Command::Gen => generate::run(&root),
+    }
+}
+
+/// The workspace folder: two above this crate's manifest at run time, so that a moved target folder changes nothing.
+fn root() -> PathBuf {
+    let from_cargo = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    from_cargo
+        .and_then(|p| p.parent().map(Path::to_path_buf))
+        .or_else(|| std::env::current_dir().ok())
+        .unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// Cargo's target folder for this workspace.
+pub fn target_dir(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
