@@ -9,7 +9,9 @@ fn main() {
     let mut files = Vec::new();
     walk(&root, &mut files);
     files.sort();
-    let mut text = String::from("/// (path below `rules/`, text) of every shipped rule, by path.\npub const SHIPPED: &[(&str, &str)] = &[\n");
+    let mut text = String::from(
+        "/// (path below `rules/`, text) of every shipped rule, by path.\npub const SHIPPED: &[(&str, &str)] = &[\n",
+    );
     for file in files {
         let full = file.canonicalize().unwrap_or(file.clone());
         let name = file.strip_prefix(&root).unwrap_or(&file).display().to_string();

@@ -50,6 +50,10 @@ pub struct Answer {
     pub files: Vec<(std::path::PathBuf, String)>,
     /// A whole document for the forms `html` and `md`.
     pub document: Option<String>,
+    /// Bytes in base64 that are the whole answer in the form for people, written as they are: no line end is added and nothing is
+    /// made printable.
+    #[serde(default)]
+    pub bytes: Option<String>,
 }
 
 impl Answer {
@@ -89,6 +93,13 @@ impl Answer {
 
     /// Writes the answer in `form`. Terminal width only shortens tables.
     pub fn write(&self, form: Form, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+        if let (Form::Table, Some(bytes)) = (form, &self.bytes) {
+            use base64::Engine as _;
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(bytes)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            return out.write_all(&bytes);
+        }
         match form {
             Form::Table => self.write_table(width, out),
             Form::Json => {

@@ -6,7 +6,7 @@ use crate::language::{Field, Operator, Query};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::functions_nested::expr_fn::array_has;
-use datafusion::logical_expr::{Expr, col, expr::ScalarFunction, lit};
+use datafusion::logical_expr::{Expr, expr::ScalarFunction, lit};
 use datafusion::prelude::{coalesce, ident};
 use model::Time;
 

@@ -36,7 +36,14 @@ impl Browser {
         // The shell gives it the two descriptors that the pipe protocol wants.
         let child = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<\"$IN\" 4>\"$OUT\"", PROGRAM])
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-pipe"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--remote-debugging-pipe",
+            ])
             .args(["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"])
             .arg(format!("--user-data-dir={}", scratch.join("profile").display()))
             .env("IN", &input)
@@ -95,7 +102,11 @@ impl Browser {
         loop {
             let v = self.read(until)?;
             if v["id"] == id {
-                return if v["error"].is_null() { Ok(v["result"].clone()) } else { Err(format!("{method}: {}", v["error"])) };
+                return if v["error"].is_null() {
+                    Ok(v["result"].clone())
+                } else {
+                    Err(format!("{method}: {}", v["error"]))
+                };
             }
             self.events.push(v);
         }
@@ -141,11 +152,15 @@ impl Browser {
     #[track_caller]
     pub fn press(&mut self, selector: &str) {
         let root = self.call("DOM.getDocument", json!({})).expect("a document");
-        let node = self.call("DOM.querySelector", json!({ "nodeId": root["root"]["nodeId"], "selector": selector })).expect("a selector");
+        let node = self
+            .call("DOM.querySelector", json!({ "nodeId": root["root"]["nodeId"], "selector": selector }))
+            .expect("a selector");
         assert!(node["nodeId"].as_u64().is_some_and(|n| n > 0), "nothing on the page fits `{selector}`");
-        self.call("DOM.focus", json!({ "nodeId": node["nodeId"] })).unwrap_or_else(|e| panic!("{selector}: {e}"));
+        self.call("DOM.focus", json!({ "nodeId": node["nodeId"] }))
+            .unwrap_or_else(|e| panic!("{selector}: {e}"));
         for kind in ["keyDown", "keyUp"] {
-            let mut key = json!({ "type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13 });
+            let mut key =
+                json!({ "type": kind, "key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13 });
             if kind == "keyDown" {
                 key["text"] = "\r".into();
             }
@@ -164,15 +179,22 @@ impl Browser {
     #[track_caller]
     pub fn screenshot(&mut self, path: &Path) {
         let shot = self.call("Page.captureScreenshot", json!({ "format": "png" })).expect("a screenshot");
-        std::fs::write(path, unbase64(shot["data"].as_str().unwrap_or_default())).expect("a screenshot can be kept");
+        std::fs::write(path, unbase64(shot["data"].as_str().unwrap_or_default()))
+            .expect("a screenshot can be kept");
     }
 
     /// What the page complained about: refused by policy, uncaught, failed to load.
     pub fn complaints(&self) -> Vec<String> {
         let said = |e: &Value| match e["method"].as_str().unwrap_or_default() {
-            "Log.entryAdded" if matches!(e["params"]["entry"]["level"].as_str(), Some("error" | "warning")) => Some(e["params"]["entry"].to_string()),
+            "Log.entryAdded"
+                if matches!(e["params"]["entry"]["level"].as_str(), Some("error" | "warning")) =>
+            {
+                Some(e["params"]["entry"].to_string())
+            }
             "Runtime.exceptionThrown" => Some(e["params"]["exceptionDetails"].to_string()),
-            "Runtime.consoleAPICalled" if e["params"]["type"] == "error" => Some(e["params"]["args"].to_string()),
+            "Runtime.consoleAPICalled" if e["params"]["type"] == "error" => {
+                Some(e["params"]["args"].to_string())
+            }
             _ => None,
         };
         self.events.iter().filter_map(said).collect()

@@ -24,9 +24,21 @@ impl Response {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+    /// What a person would read: the main part without markup, cut for messages.
+    pub fn words(&self) -> String {
+        let html = self.text();
+        let main = html.split("<main").nth(1).unwrap_or(&html);
+        let mut out = String::new();
+        for piece in main.split('<') {
+            out.push_str(piece.split_once('>').map_or("", |(_, text)| text));
+            out.push(' ');
+        }
+        out.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(2_000).collect()
+    }
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("no JSON ({e}): {} {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("no JSON ({e}): {} {}", self.status, self.text()))
     }
     /// Fails unless the status is `status`.
     #[track_caller]
@@ -37,7 +49,13 @@ impl Response {
 }
 
 /// One request over a connection of its own.
-pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
+pub fn request(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Response> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -184,7 +202,12 @@ fn talk(stream: TcpStream, handler: &dyn Fn(Asked) -> Reply) -> Result<()> {
     while let Some((first, headers)) = read_head(&mut reader)? {
         let body = read_body(&mut reader, &headers, false)?;
         let mut words = first.split(' ').map(str::to_owned);
-        let asked = Asked { method: words.next().unwrap_or_default(), path: words.next().unwrap_or_default(), headers, body };
+        let asked = Asked {
+            method: words.next().unwrap_or_default(),
+            path: words.next().unwrap_or_default(),
+            headers,
+            body,
+        };
         match handler(asked) {
             Reply::Close => return Ok(()),
             Reply::Answer(status, headers, body) => {

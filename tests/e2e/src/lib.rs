@@ -36,17 +36,23 @@ fn env_path(name: &str) -> Option<PathBuf> {
 /// The repository.
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    env_path("AVOUCH_ROOT").unwrap_or_else(|| here.ancestors().nth(2).expect("two folders above this crate").to_owned())
+    env_path("AVOUCH_ROOT")
+        .unwrap_or_else(|| here.ancestors().nth(2).expect("two folders above this crate").to_owned())
 }
 
-fn target() -> PathBuf {
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
     env_path("CARGO_TARGET_DIR").unwrap_or_else(|| root().join("target"))
 }
 
 /// The binary under test.
 pub fn bin() -> PathBuf {
     let bin = env_path("AVOUCH_BIN").unwrap_or_else(|| target().join("release/avouch"));
-    assert!(bin.is_file(), "there is no {}: build it with `cargo build --release`, or name it in AVOUCH_BIN", bin.display());
+    assert!(
+        bin.is_file(),
+        "there is no {}: build it with `cargo build --release`, or name it in AVOUCH_BIN",
+        bin.display()
+    );
     bin
 }
 
@@ -64,7 +70,8 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 
 /// How often a random test repeats: few at the desk, many in the full run.
 pub fn rounds(quick: usize, slow: usize) -> usize {
-    let is_slow = std::env::var_os("AVOUCH_SLOW_TESTS").is_some() && std::env::var_os("AVOUCH_QUICK").is_none();
+    let is_slow =
+        std::env::var_os("AVOUCH_SLOW_TESTS").is_some() && std::env::var_os("AVOUCH_QUICK").is_none();
     if is_slow { slow } else { quick }
 }
 
@@ -100,7 +107,10 @@ pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 /// A whole number of a JSON value; fails by name.
 #[track_caller]
 pub fn number(value: &Value, pointer: &str) -> u64 {
-    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no number at {pointer} in {value}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_u64)
+        .unwrap_or_else(|| panic!("no number at {pointer} in {value}"))
 }
 
 /// Bytes of hex text.

@@ -58,7 +58,14 @@ impl Run {
 impl std::fmt::Display for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let cut = |s: &str| s.chars().take(4_000).collect::<String>();
-        write!(f, "`{}` ended with {}\n--- out\n{}\n--- err\n{}", self.shown, self.code, cut(&self.out()), cut(&self.err))
+        write!(
+            f,
+            "`{}` ended with {}\n--- out\n{}\n--- err\n{}",
+            self.shown,
+            self.code,
+            cut(&self.out()),
+            cut(&self.err)
+        )
     }
 }
 
@@ -86,7 +93,11 @@ pub fn isolate(c: &mut Command, scratch: &Scratch) {
 #[track_caller]
 pub fn run(mut c: Command) -> Run {
     let shown = format!("{c:?}").replace('"', "");
-    let mut child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("cannot run {shown}: {e}"));
+    let mut child = c
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot run {shown}: {e}"));
     let mut out = child.stdout.take().expect("piped");
     let mut err = child.stderr.take().expect("piped");
     let reader = std::thread::spawn(move || {
@@ -188,7 +199,8 @@ impl<'a> Serve<'a> {
         let log = self.log.clone();
         let child = &mut self.child;
         let outcome = wait_for("the daemon says ready", PATIENCE, || {
-            let said = std::fs::read(&log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+            let said =
+                std::fs::read(&log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
             if said.lines().any(|l| l == "ready") {
                 return Some(Ok(()));
             }
@@ -202,7 +214,13 @@ impl<'a> Serve<'a> {
         assert_eq!(status["daemon"], true, "status does not see the daemon: {status}");
         text(status, "/page").trim_start_matches("http://").clone_into(&mut self.page);
         for source in status["sources"].as_array().into_iter().flatten() {
-            let all = source["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+            let all = source["addresses"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
             self.addresses.insert(text(source, "/name").to_owned(), all);
         }
     }
@@ -212,7 +230,9 @@ impl<'a> Serve<'a> {
     pub fn address(&self, source: &str, scheme: &str) -> String {
         let prefix = format!("{scheme}://");
         let found = self.addresses.get(source).into_iter().flatten().find_map(|a| a.strip_prefix(&prefix));
-        found.unwrap_or_else(|| panic!("source {source} does not listen on {prefix}: {:?}", self.addresses)).to_owned()
+        found
+            .unwrap_or_else(|| panic!("source {source} does not listen on {prefix}: {:?}", self.addresses))
+            .to_owned()
     }
 
     /// A command about this daemon's data folder.
@@ -254,7 +274,8 @@ impl<'a> Serve<'a> {
     pub fn post(&self, source: &str, key: &str, kind: &str, body: impl AsRef<[u8]>) -> Response {
         let address = self.address(source, "http");
         let headers = [("x-api-key", key), ("content-type", kind)];
-        http::request(&address, "POST", &format!("/v1/ingest/{source}"), &headers, body.as_ref()).expect("the intake answers")
+        http::request(&address, "POST", &format!("/v1/ingest/{source}"), &headers, body.as_ref())
+            .expect("the intake answers")
     }
 
     pub fn id(&self) -> u32 {

@@ -66,7 +66,8 @@ impl Scratch {
     pub fn append(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
         let path = self.path.join(path);
         let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
-        file.and_then(|mut f| f.write_all(bytes.as_ref())).unwrap_or_else(|e| panic!("cannot append to {}: {e}", path.display()));
+        file.and_then(|mut f| f.write_all(bytes.as_ref()))
+            .unwrap_or_else(|e| panic!("cannot append to {}: {e}", path.display()));
     }
 }
 
@@ -91,7 +92,8 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(dir) = open.pop() {
-        let entries = std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("cannot list {}: {e}", dir.display()));
+        let entries =
+            std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("cannot list {}: {e}", dir.display()));
         for entry in entries {
             let path = entry.expect("an entry can be read").path();
             if path.is_dir() { open.push(path) } else { out.push(path) }

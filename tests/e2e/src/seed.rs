@@ -18,7 +18,9 @@ impl Random {
     /// From `AVOUCH_E2E_SEED`, else from the clock.
     pub fn new() -> Random {
         let given = std::env::var("AVOUCH_E2E_SEED").ok().and_then(|s| s.parse().ok());
-        let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.subsec_nanos().into()));
+        let seed = given.unwrap_or_else(|| {
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.subsec_nanos().into())
+        });
         Random::of(seed)
     }
     pub fn of(seed: u64) -> Random {

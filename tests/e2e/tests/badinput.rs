@@ -20,7 +20,11 @@ fn refused(yaml: &[u8], place: &str, words: &[&str]) {
         for w in words {
             assert!(all.contains(w), "`{}` does not say `{w}`:\n{all}", args[0]);
         }
-        assert!(place.is_empty() || all.contains(&format!("{path}:{place}")), "`{}` does not point to {place}:\n{all}", args[0]);
+        assert!(
+            place.is_empty() || all.contains(&format!("{path}:{place}")),
+            "`{}` does not point to {place}:\n{all}",
+            args[0]
+        );
     }
     assert!(!scratch.join("data/vault").exists(), "a refused start made a vault");
 }
@@ -60,7 +64,11 @@ fn all_problems_are_told_at_once() {
 fn missing_and_unreadable_files_are_named() {
     let scratch = Scratch::new("files");
     let nowhere = scratch.join("nowhere.yaml").display().to_string();
-    avouch(&scratch, &["serve", "--config", &nowhere, "--data-dir", &scratch.data().display().to_string()]).exits(2).says("config.unreadable").says("nowhere.yaml").says("hint:");
+    avouch(&scratch, &["serve", "--config", &nowhere, "--data-dir", &scratch.data().display().to_string()])
+        .exits(2)
+        .says("config.unreadable")
+        .says("nowhere.yaml")
+        .says("hint:");
     let data = scratch.data().display().to_string();
     avouch(&scratch, &["serve", "--data-dir", &data]).exits(2).says("config.none").says("init log-proxy");
     avouch(&scratch, &["search", "x", "--data-dir", &data]).exits(2).says("vault.none").says("hint:");
@@ -106,12 +114,21 @@ fn wrong_words_get_the_nearest_right_one() {
     serve.run(&["findings", "list", "--severity", "hihg"]).exits(2).says("high");
     serve.run(&["findings", "show", "zzzz"]).exits(2).says("hint:");
     serve.run(&["event", "show", "0:999999999"]).exits(2).says("event.unknown");
+    // One id in 64 begins with a dash, and every printed command must work as printed.
+    for noun in [["event", "show"], ["findings", "show"], ["findings", "explain"]] {
+        let said = serve.run(&[noun[0], noun[1], "-rhTaq17EKerPNe9l3Zwsw"]).exits(2);
+        assert!(
+            !said.err.contains("unexpected argument"),
+            "an id that begins with a dash is taken for an option: {said}"
+        );
+    }
     serve.run(&["controls", "show", "self.canary-retuns"]).exits(2).says("self.canary-returns");
     serve.run(&["source", "pause", "nope", "--reason", "x"]).exits(2).says("api");
     // Errors are JSON where JSON was asked for, and standard output stays empty.
     let e = serve.run(&["search", "acter = x", "-o", "json"]).exits(2);
     assert!(e.bytes.is_empty(), "{e}");
-    let v: serde_json::Value = serde_json::from_str(e.err.lines().last().unwrap_or_default()).unwrap_or_else(|x| panic!("{x}: {e}"));
+    let v: serde_json::Value =
+        serde_json::from_str(e.err.lines().last().unwrap_or_default()).unwrap_or_else(|x| panic!("{x}: {e}"));
     assert!(v["error"]["code"].is_string() && v["error"]["hint"].is_string(), "{v}");
     assert_eq!(serve.terminate(), 0);
 }
@@ -151,7 +168,10 @@ fn one_vault_has_one_writer() {
     // A port that is taken is named as well.
     let other = Scratch::new("port");
     other.write("data/avouch.yaml", format!("server: {{ listen: \"{}\" }}\n", serve.page));
-    avouch(&other, &["serve", "--data-dir", &other.data().display().to_string()]).exits(2).says(&serve.page).says("hint:");
+    avouch(&other, &["serve", "--data-dir", &other.data().display().to_string()])
+        .exits(2)
+        .says(&serve.page)
+        .says("hint:");
 }
 
 /// Unmounts when dropped.
@@ -160,7 +180,10 @@ struct SmallDisk(PathBuf);
 impl SmallDisk {
     fn mount(at: PathBuf, size: &str) -> Result<SmallDisk, String> {
         std::fs::create_dir_all(&at).map_err(|e| e.to_string())?;
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "avouch-e2e"]).arg(&at).output();
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "avouch-e2e"])
+            .arg(&at)
+            .output();
         match done {
             Ok(o) if o.status.success() => Ok(SmallDisk(at)),
             Ok(o) => Err(String::from_utf8_lossy(&o.stderr).trim().to_owned()),
@@ -182,13 +205,23 @@ fn a_full_disk_stops_intake_and_nothing_else() {
         Ok(d) => d,
         Err(e) => return skipped("badinput::a_full_disk", &format!("no small disk can be mounted: {e}")),
     };
-    let yaml = API.replace("sources:", "vault: { reserve: 8MiB }\nsources:").replace("dataset: app.test", "dataset: app.test").replace("0\" }, dataset", "0\", commit_deadline: 2s }, dataset");
+    let yaml = API
+        .replace("sources:", "vault: { reserve: 8MiB }\nsources:")
+        .replace("dataset: app.test", "dataset: app.test")
+        .replace("0\" }, dataset", "0\", commit_deadline: 2s }, dataset");
     let mut serve = Serve::start(&scratch, &yaml);
     let key = serve.key("c1", "api");
     let page = serve.page.clone();
     let ready = || http::get(&page, "/ready", &[]).map_or(0, |r| r.status);
     assert_eq!(ready(), 200);
-    let post = |serve: &Serve, n: u64| serve.post("api", &key, "application/json", format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(200_000)));
+    let post = |serve: &Serve, n: u64| {
+        serve.post(
+            "api",
+            &key,
+            "application/json",
+            format!("{{\"n\":{n},\"pad\":\"{}\"}}", "x".repeat(200_000)),
+        )
+    };
     let mut taken = 0;
     for n in 0..10 {
         post(&serve, n).is(200);

@@ -50,10 +50,24 @@ fn each_file_is_read_once_across_restarts() {
     let serve = Serve::again(&scratch);
     scratch.write(format!("{day}/d.json.gz"), file(90..95));
     settled(&serve, 95);
-    let twice = serve.sql("select natural_key, count(*) as n from \"aws.cloudtrail\" group by natural_key having count(*) > 1");
+    let twice = serve.sql(
+        "select natural_key, count(*) as n from \"aws.cloudtrail\" group by natural_key having count(*) > 1",
+    );
     assert!(twice.is_empty(), "read twice: {twice:?}");
     // Account and region are of the delivery path, and its record is found by what it says.
-    let found = serve.run(&["search", "action = GetObject and ip in 198.51.100.0/24", "--since", "2026-01-01", "--limit", "5", "-o", "json"]).exits(3).items();
+    let found = serve
+        .run(&[
+            "search",
+            "action = GetObject and ip in 198.51.100.0/24",
+            "--since",
+            "2026-01-01",
+            "--limit",
+            "5",
+            "-o",
+            "json",
+        ])
+        .exits(3)
+        .items();
     assert_eq!(found.len(), 5, "a limit of five");
     assert!(serve.run(&["redrive", "list", "-o", "json"]).ok().items().is_empty(), "nothing was undecodable");
 }
@@ -69,14 +83,27 @@ fn a_truncated_file_gives_what_is_readable_and_a_dead_letter() {
     wait_until("the cut file is reported", PATIENCE, || !letters().is_empty());
     let letters = letters();
     assert_eq!(letters.len(), 1, "{letters:?}");
-    assert_eq!((text(&letters[0], "/source"), text(&letters[0], "/stage")), ("trail", "decode"), "{}", letters[0]);
-    assert!(!text(&letters[0], "/reason").is_empty() && letters[0].to_string().contains("cut.json.gz"), "it does not name the file: {}", letters[0]);
-    wait_until("the good file is read", PATIENCE, || serve.count("select count(*) from \"aws.cloudtrail\" where raw_word(raw, 'k4009')") == 1);
+    assert_eq!(
+        (text(&letters[0], "/source"), text(&letters[0], "/stage")),
+        ("trail", "decode"),
+        "{}",
+        letters[0]
+    );
+    assert!(
+        !text(&letters[0], "/reason").is_empty() && letters[0].to_string().contains("cut.json.gz"),
+        "it does not name the file: {}",
+        letters[0]
+    );
+    wait_until("the good file is read", PATIENCE, || {
+        serve.count("select count(*) from \"aws.cloudtrail\" where raw_word(raw, 'k4009')") == 1
+    });
     let n = serve.events("aws.cloudtrail");
     assert!(n > 10 && n < 4_010, "the records before the cut are kept: {n}");
     // They are the first ones, without a gap.
-    let rows = serve.sql("select json_get(raw, 'requestParameters.key') as k from \"aws.cloudtrail\" order by av_seq");
-    let mut keys: Vec<usize> = rows.iter().map(|r| text(r, "/k")[1..].parse().expect("a number")).filter(|k| *k < 4_000).collect();
+    let rows = serve
+        .sql("select json_get(raw, 'requestParameters.key') as k from \"aws.cloudtrail\" order by av_seq");
+    let mut keys: Vec<usize> =
+        rows.iter().map(|r| text(r, "/k")[1..].parse().expect("a number")).filter(|k| *k < 4_000).collect();
     keys.sort_unstable();
     assert!(keys.iter().enumerate().all(|(i, k)| i == *k), "a gap before the cut");
     // A restart neither repeats the records nor the letter.
@@ -90,10 +117,20 @@ fn a_truncated_file_gives_what_is_readable_and_a_dead_letter() {
 #[test]
 fn bombs_do_not_end_the_daemon() {
     let scratch = Scratch::new("bomb");
-    let deep = format!("{{\"Records\":[{{\"eventName\":\"Deep\",\"requestParameters\":{}1{}}}]}}", "[".repeat(200_000), "]".repeat(200_000));
-    let wide = format!("{{\"Records\":[{{\"eventName\":\"Wide\",\"requestParameters\":{{{}\"z\":1}}}}]}}", (0..50_000).map(|i| format!("\"k{i}\":{i},")).collect::<String>());
+    let deep = format!(
+        "{{\"Records\":[{{\"eventName\":\"Deep\",\"requestParameters\":{}1{}}}]}}",
+        "[".repeat(200_000),
+        "]".repeat(200_000)
+    );
+    let wide = format!(
+        "{{\"Records\":[{{\"eventName\":\"Wide\",\"requestParameters\":{{{}\"z\":1}}}}]}}",
+        (0..50_000).map(|i| format!("\"k{i}\":{i},")).collect::<String>()
+    );
     let blank = [b"{\"Records\":[".as_slice(), &vec![b' '; 300 << 20], b"]}"].concat();
-    let one = format!("{{\"Records\":[{{\"eventName\":\"Huge\",\"requestParameters\":\"{}\"}}]}}", "x".repeat(24 << 20));
+    let one = format!(
+        "{{\"Records\":[{{\"eventName\":\"Huge\",\"requestParameters\":\"{}\"}}]}}",
+        "x".repeat(24 << 20)
+    );
     scratch.write("trail/1-deep.json.gz", gzip(deep.as_bytes()));
     scratch.write("trail/2-wide.json.gz", gzip(wide.as_bytes()));
     scratch.write("trail/3-blank.json.gz", gzip(&blank));
@@ -105,7 +142,9 @@ fn bombs_do_not_end_the_daemon() {
     drop(blank);
     let mut serve = Serve::start(&scratch, &config(&scratch));
     let good = "select count(*) from \"aws.cloudtrail\" where action = 'GetObject'";
-    wait_until("the good file behind the bombs is read", PATIENCE, || serve.events("aws.cloudtrail") > 0 && serve.count(good) == 10);
+    wait_until("the good file behind the bombs is read", PATIENCE, || {
+        serve.events("aws.cloudtrail") > 0 && serve.count(good) == 10
+    });
     http::get(&serve.page, "/health", &[]).expect("it answers").is(200);
     let letters = serve.run(&["redrive", "list", "-o", "json"]).ok().items();
     let told: Vec<String> = letters.iter().map(ToString::to_string).collect();
@@ -118,7 +157,11 @@ fn bombs_do_not_end_the_daemon() {
         assert!(kept > 0 || told.iter().any(|l| l.contains(name)), "{name} passed silently");
     }
     let memory = std::fs::read_to_string(format!("/proc/{}/status", serve.id())).unwrap_or_default();
-    let peak = memory.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0);
+    let peak = memory
+        .lines()
+        .find_map(|l| l.strip_prefix("VmHWM:"))
+        .and_then(|l| l.trim().split(' ').next()?.parse::<u64>().ok())
+        .unwrap_or(0);
     assert!(peak < 1_500_000, "{peak} KiB were needed for a folder of a few MB");
     assert!(serve.is_alive());
     let sources = serve.run(&["source", "list", "-o", "json"]).ok().items();

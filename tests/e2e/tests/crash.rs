@@ -40,7 +40,8 @@ struct Ledger {
 
 impl Ledger {
     fn send(&self, address: &str, key: &str, retry: &str, body: &str, numbers: &[u64]) -> bool {
-        let headers = [("x-api-key", key), ("content-type", "application/x-ndjson"), ("idempotency-key", retry)];
+        let headers =
+            [("x-api-key", key), ("content-type", "application/x-ndjson"), ("idempotency-key", retry)];
         let answer = http::request(address, "POST", "/v1/ingest/api", &headers, body.as_bytes());
         let is_taken = answer.is_ok_and(|r| r.status == 200);
         if is_taken {
@@ -56,7 +57,8 @@ impl Ledger {
         let first = self.next.fetch_add(n, Ordering::Relaxed);
         let numbers: Vec<u64> = (first..first + n).collect();
         let size = usize::try_from(random.between(1, 2_000)).expect("small");
-        let body: Vec<String> = numbers.iter().map(|n| format!("{{\"n\":{n},\"pad\":\"{}\"}}", "p".repeat(size))).collect();
+        let body: Vec<String> =
+            numbers.iter().map(|n| format!("{{\"n\":{n},\"pad\":\"{}\"}}", "p".repeat(size))).collect();
         let (retry, body) = (format!("request-{first}"), body.join("\n"));
         self.open.lock().expect("no sender panics").insert(retry.clone(), (body.clone(), numbers.clone()));
         self.send(address, key, &retry, &body, &numbers)
@@ -65,7 +67,9 @@ impl Ledger {
 
 /// Stored numbers from `from` on, with how often each is there.
 fn stored(serve: &Serve, from: u64) -> BTreeMap<u64, u64> {
-    let q = format!("select cast(json_get(raw, 'n') as bigint) as n, count(*) as times from \"app.load\" where cast(json_get(raw, 'n') as bigint) >= {from} group by 1");
+    let q = format!(
+        "select cast(json_get(raw, 'n') as bigint) as n, count(*) as times from \"app.load\" where cast(json_get(raw, 'n') as bigint) >= {from} group by 1"
+    );
     let number = |r: &Value, key: &str| r[key].as_u64().unwrap_or_else(|| panic!("no {key} in {r}"));
     serve.sql(&q).iter().map(|r| (number(r, "n"), number(r, "times"))).collect()
 }
@@ -102,13 +106,18 @@ fn kill_9_loses_and_doubles_nothing() {
             for sender in 0..SENDERS {
                 let (ledger, stop, address, key) = (&ledger, &stop, &address, &key);
                 let mut random = Random::of(seed ^ (round * SENDERS + sender) as u64);
-                s.spawn(move || while !stop.load(Ordering::Relaxed) && ledger.post(address, key, &mut random) {});
+                s.spawn(
+                    move || while !stop.load(Ordering::Relaxed) && ledger.post(address, key, &mut random) {},
+                );
             }
             let (ledger, stop, scratch) = (&ledger, &stop, &scratch);
             s.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let from = ledger.next_line.fetch_add(50, Ordering::Relaxed);
-                    scratch.append("logs/app.log", (from..from + 50).map(|n| format!("line={n};\n")).collect::<String>());
+                    scratch.append(
+                        "logs/app.log",
+                        (from..from + 50).map(|n| format!("line={n};\n")).collect::<String>(),
+                    );
                     let _ = std::panic::catch_unwind(|| send_tcp(&lines, b"<13>not acknowledged\n"));
                     std::thread::sleep(Duration::from_millis(20));
                 }
@@ -123,7 +132,8 @@ fn kill_9_loses_and_doubles_nothing() {
         let serve = Serve::again(&scratch);
         let found = stored(&serve, from);
         let acknowledged = ledger.acknowledged.lock().expect("no sender panics").clone();
-        let missing: Vec<u64> = acknowledged.range(from..).filter(|n| !found.contains_key(n)).copied().collect();
+        let missing: Vec<u64> =
+            acknowledged.range(from..).filter(|n| !found.contains_key(n)).copied().collect();
         assert!(missing.is_empty(), "{place}: acknowledged and missing: {missing:?}");
         let doubled: Vec<_> = found.iter().filter(|(_, times)| **times > 1).collect();
         assert!(doubled.is_empty(), "{place}: there more than once: {doubled:?}");
@@ -142,6 +152,7 @@ fn kill_9_loses_and_doubles_nothing() {
     let doubled: Vec<_> = found.iter().filter(|(_, times)| **times > 1).collect();
     assert!(doubled.is_empty(), "{place}: there more than once: {doubled:?}");
     assert_eq!(found.len() as u64, all, "{place}: invented");
+    assert!(all >= 20 * n as u64, "{place}: {all} events in {n} rounds are no load");
     // A followed file has an origin as well.
     let written = ledger.next_line.load(Ordering::Relaxed);
     wait_until(&format!("{place}: {written} lines of the file are read"), PATIENCE, || {
@@ -149,11 +160,25 @@ fn kill_9_loses_and_doubles_nothing() {
         assert!(here <= written, "{place}: {here} events of {written} lines");
         here == written
     });
-    let twice = serve.sql("select cast(raw as varchar) as line, count(*) as n from \"app.log\" group by 1 having count(*) > 1");
+    let twice = serve.sql(
+        "select cast(raw as varchar) as line, count(*) as n from \"app.log\" group by 1 having count(*) > 1",
+    );
     assert!(twice.is_empty(), "{place}: lines doubled: {twice:?}");
     assert_eq!(serve.terminate(), 0);
     let kek = scratch.join("data/secret/kek").display().to_string();
-    let deep = avouch(&scratch, &["verify", &scratch.data().display().to_string(), "--data-key", &kek, "--level", "events", "-o", "json"]);
+    let deep = avouch(
+        &scratch,
+        &[
+            "verify",
+            &scratch.data().display().to_string(),
+            "--data-key",
+            &kek,
+            "--level",
+            "events",
+            "-o",
+            "json",
+        ],
+    );
     assert_eq!(deep.code, 0, "{place}: {deep}");
     assert_eq!(text(&deep.json(), "/run/report/verdict"), "proven", "{place}");
 }

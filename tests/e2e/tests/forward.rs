@@ -32,7 +32,13 @@ fn n_of(document: &Value) -> u64 {
 impl Index {
     fn answer(&mut self, asked: &Asked) -> Reply {
         self.requests += 1;
-        let json_answer = |status, v: &Value| Reply::Answer(status, vec![("content-type", "application/json".to_owned())], v.to_string().into_bytes());
+        let json_answer = |status, v: &Value| {
+            Reply::Answer(
+                status,
+                vec![("content-type", "application/json".to_owned())],
+                v.to_string().into_bytes(),
+            )
+        };
         if asked.method != "POST" || !asked.path.split('?').next().unwrap_or_default().ends_with("/_bulk") {
             self.breaches.push(format!("{} {}", asked.method, asked.path));
             return json_answer(405, &json!({ "error": "only _bulk" }));
@@ -43,8 +49,19 @@ impl Index {
         }
         // The node as a whole is overloaded, then away.
         match self.requests {
-            1 => return json_answer(429, &json!({ "error": { "type": "circuit_breaking_exception", "reason": "busy" }, "status": 429 })),
-            2 => return Reply::Answer(503, vec![("retry-after", "1".to_owned())], b"<html>proxy</html>".to_vec()),
+            1 => {
+                return json_answer(
+                    429,
+                    &json!({ "error": { "type": "circuit_breaking_exception", "reason": "busy" }, "status": 429 }),
+                );
+            }
+            2 => {
+                return Reply::Answer(
+                    503,
+                    vec![("retry-after", "1".to_owned())],
+                    b"<html>proxy</html>".to_vec(),
+                );
+            }
             3 => return Reply::Close,
             _ => {}
         }
@@ -58,13 +75,19 @@ impl Index {
         }
         let mut items = Vec::new();
         for pair in lines.chunks(2) {
-            let (action, document) = (serde_json::from_str::<Value>(pair[0]), pair.get(1).map(|d| serde_json::from_str::<Value>(d)));
+            let (action, document) = (
+                serde_json::from_str::<Value>(pair[0]),
+                pair.get(1).map(|d| serde_json::from_str::<Value>(d)),
+            );
             let (Ok(action), Some(Ok(document))) = (action, document) else {
                 self.breaches.push(format!("no JSON: {pair:?}"));
                 continue;
             };
             let id = text(&action, "/create/_id").to_owned();
-            if id.is_empty() || text(&action, "/create/_index").is_empty() || !document["@timestamp"].is_string() {
+            if id.is_empty()
+                || text(&action, "/create/_index").is_empty()
+                || !document["@timestamp"].is_string()
+            {
                 self.breaches.push(format!("no create with id and index, or no time: {action} {document}"));
             }
             items.push(self.item(id, document));
@@ -78,7 +101,8 @@ impl Index {
             items.pop();
         }
         let errors = items.iter().any(|i| number(i, "/create/status") >= 300);
-        let pretty = serde_json::to_vec_pretty(&json!({ "took": 3, "errors": errors, "items": items })).expect("JSON");
+        let pretty =
+            serde_json::to_vec_pretty(&json!({ "took": 3, "errors": errors, "items": items })).expect("JSON");
         Reply::Answer(200, vec![("content-type", "application/json".to_owned())], pretty)
     }
 
@@ -129,12 +153,17 @@ sinks:
     let n = 5_000u64;
     let numbers: Vec<u64> = (0..n).collect();
     for part in numbers.chunks(250) {
-        let body: Vec<String> = part.iter().map(|n| format!("{{\"n\":{n},\"word\":\"zoë \\u0000 {n}\"}}")).collect();
+        let body: Vec<String> =
+            part.iter().map(|n| format!("{{\"n\":{n},\"word\":\"zoë \\u0000 {n}\"}}")).collect();
         serve.post("api", &key, "application/x-ndjson", body.join("\n")).is(200);
     }
     let refused: BTreeSet<u64> = (0..n).filter(|n| n % 100 == 3).collect();
-    let state = || serve.run(&["sink", "list", "-o", "json"]).ok().items().into_iter().next().unwrap_or_default();
-    wait_until("everything is delivered or named", DELIVERY, || index.lock().expect("no handler panics").documents.len() as u64 == n - refused.len() as u64 && number(&state(), "/waiting") == 0);
+    let state =
+        || serve.run(&["sink", "list", "-o", "json"]).ok().items().into_iter().next().unwrap_or_default();
+    wait_until("everything is delivered or named", DELIVERY, || {
+        index.lock().expect("no handler panics").documents.len() as u64 == n - refused.len() as u64
+            && number(&state(), "/waiting") == 0
+    });
     {
         let index = index.lock().expect("no handler panics");
         assert!(index.breaches.is_empty(), "the sender breaks the protocol: {:?}", index.breaches);
@@ -148,21 +177,37 @@ sinks:
         assert_eq!(text(one, "/event/dataset"), "app.test", "{one}");
     }
     // The ids are those of the vault.
-    let ours: BTreeSet<String> = serve.sql("select av_id from \"app.test\"").iter().map(|r| text(r, "/av_id").to_owned()).collect();
-    assert!(index.lock().expect("no handler panics").documents.keys().all(|id| ours.contains(id)), "an `_id` that no event has");
+    let ours: BTreeSet<String> =
+        serve.sql("select av_id from \"app.test\"").iter().map(|r| text(r, "/av_id").to_owned()).collect();
+    assert!(
+        index.lock().expect("no handler panics").documents.keys().all(|id| ours.contains(id)),
+        "an `_id` that no event has"
+    );
     // Dead letters are exactly the refused ones, with the target's own words.
     let letters = || serve.run(&["redrive", "list", "--sink", "es", "-o", "json"]).ok().items();
     wait_until("every refused event is a dead letter", PATIENCE, || letters().len() == refused.len());
-    let by_seq: BTreeMap<u64, u64> = serve.sql("select av_seq as seq, cast(json_get(raw, 'n') as bigint) as n from \"app.test\"").iter().map(|r| (number(r, "/seq"), number(r, "/n"))).collect();
+    let by_seq: BTreeMap<u64, u64> = serve
+        .sql("select av_seq as seq, cast(json_get(raw, 'n') as bigint) as n from \"app.test\"")
+        .iter()
+        .map(|r| (number(r, "/seq"), number(r, "/n")))
+        .collect();
     let dead: BTreeSet<u64> = letters().iter().map(|l| by_seq[&number(l, "/seq")]).collect();
     assert_eq!(dead, refused, "other dead letters than the 400s");
     for l in letters() {
         assert_eq!((text(&l, "/class"), text(&l, "/code")), ("400", "document_parsing_exception"), "{l}");
     }
     let s = state();
-    assert_eq!((text(&s, "/state"), number(&s, "/dead"), number(&s, "/done")), ("running", refused.len() as u64, n - refused.len() as u64), "{s}");
+    assert_eq!(
+        (text(&s, "/state"), number(&s, "/dead"), number(&s, "/done")),
+        ("running", refused.len() as u64, n - refused.len() as u64),
+        "{s}"
+    );
     let table = serve.run(&["redrive", "list"]).ok().out();
-    assert!(table.contains("es") && table.contains("document_parsing_exception") || table.contains("failed to parse"), "the list does not say why:\n{table}");
+    assert!(
+        table.contains("es") && table.contains("document_parsing_exception")
+            || table.contains("failed to parse"),
+        "the list does not say why:\n{table}"
+    );
     let told = serve.run(&["findings", "list", "type=Policy:Sink/Refused", "-o", "json"]).ok().items();
     assert_eq!(told.len(), 1, "nobody is told about dead letters");
 
@@ -170,14 +215,18 @@ sinks:
     index.lock().expect("no handler panics").refuses = None;
     let again = serve.run(&["redrive", "run", "--sink", "es", "--reason", "the mapping is mended"]);
     assert_eq!(again.code, 0, "{again}");
-    wait_until("the dead letters arrived", DELIVERY, || index.lock().expect("no handler panics").documents.len() as u64 == n);
+    wait_until("the dead letters arrived", DELIVERY, || {
+        index.lock().expect("no handler panics").documents.len() as u64 == n
+    });
     // A stop keeps the place: nothing is sent again from the start.
     let before = index.lock().expect("no handler panics").conflicts;
     assert_eq!(serve.terminate(), 0);
     let serve = Serve::again(&scratch);
     let key = serve.key("c2", "api");
     serve.post("api", &key, "application/json", "{\"n\":1000000}").is(200);
-    wait_until("the next event arrives after a restart", DELIVERY, || index.lock().expect("no handler panics").documents.len() as u64 == n + 1);
+    wait_until("the next event arrives after a restart", DELIVERY, || {
+        index.lock().expect("no handler panics").documents.len() as u64 == n + 1
+    });
     let repeated = index.lock().expect("no handler panics").conflicts - before;
     assert!(repeated < 500, "{repeated} of {n} events were sent again after a clean stop");
 }
@@ -196,10 +245,20 @@ fn wrong_credentials_hold_and_lose_nothing() {
             }
             state.0 = true;
             let body = String::from_utf8_lossy(&asked.body).into_owned();
-            let numbers: Vec<u64> = body.lines().skip(1).step_by(2).filter_map(|d| serde_json::from_str(d).ok()).map(|d: Value| n_of(&d)).collect();
+            let numbers: Vec<u64> = body
+                .lines()
+                .skip(1)
+                .step_by(2)
+                .filter_map(|d| serde_json::from_str(d).ok())
+                .map(|d: Value| n_of(&d))
+                .collect();
             state.1.extend(&numbers);
             let items: Vec<Value> = numbers.iter().map(|_| json!({ "create": { "status": 201 } })).collect();
-            Reply::Answer(200, Vec::new(), json!({ "errors": false, "items": items }).to_string().into_bytes())
+            Reply::Answer(
+                200,
+                Vec::new(),
+                json!({ "errors": false, "items": items }).to_string().into_bytes(),
+            )
         })
     };
     let secret = scratch.write("es.key", "wrong");
@@ -214,9 +273,13 @@ fn wrong_credentials_hold_and_lose_nothing() {
         serve.post("api", &key, "application/json", format!("{{\"n\":{n}}}")).is(200);
     }
     let sink = || serve.run(&["sink", "list", "-o", "json"]).ok().items().remove(0);
-    wait_until("the sink is held, saying why", PATIENCE, || text(&sink(), "/state") == "held" && text(&sink(), "/why").contains("401"));
+    wait_until("the sink is held, saying why", PATIENCE, || {
+        text(&sink(), "/state") == "held" && text(&sink(), "/why").contains("401")
+    });
     assert_eq!(number(&sink(), "/dead"), 0, "a wrong key made dead letters");
-    wait_until("somebody is told", PATIENCE, || !serve.run(&["findings", "list", "type=Policy:Sink/Held", "-o", "json"]).ok().items().is_empty());
+    wait_until("somebody is told", PATIENCE, || {
+        !serve.run(&["findings", "list", "type=Policy:Sink/Held", "-o", "json"]).ok().items().is_empty()
+    });
     // The secret is put right: it goes on by itself.
     scratch.write("es.key", "right");
     wait_until("everything arrives", DELIVERY, || state.lock().expect("no handler panics").1.len() == 10);
@@ -253,7 +316,8 @@ fn rsyslog_receives_every_line() {
         let mut ids: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
         for line in said.lines() {
             let n = line.split("\"n\":").nth(1).and_then(|r| r.split(',').next()?.parse().ok());
-            let id = line.split("id=\"").nth(1).and_then(|r| r.split('"').next()).unwrap_or_default().to_owned();
+            let id =
+                line.split("id=\"").nth(1).and_then(|r| r.split('"').next()).unwrap_or_default().to_owned();
             if let Some(n) = n {
                 ids.entry(n).or_default().insert(id);
             }
@@ -268,7 +332,8 @@ fn rsyslog_receives_every_line() {
     send(n / 2, n);
     let _receiver = Rsyslogd::start(&scratch, "receiver", &config).expect("it ran before");
     wait_until("all lines arrive", DELIVERY, || arrived().len() as u64 == n);
-    let ids: BTreeSet<String> = serve.sql("select av_id from \"app.test\"").iter().map(|r| text(r, "/av_id").to_owned()).collect();
+    let ids: BTreeSet<String> =
+        serve.sql("select av_id from \"app.test\"").iter().map(|r| text(r, "/av_id").to_owned()).collect();
     for (n, seen) in arrived() {
         assert_eq!(seen.len(), 1, "line {n} has several ids: {seen:?}");
         assert!(seen.iter().all(|id| ids.contains(id)), "line {n} carries an id that no event has: {seen:?}");
@@ -293,7 +358,13 @@ fn the_file_sink_writes_each_event_once() {
     let body = "{ \"n\" : 1 , \"keep\":\"the  blanks\" }";
     serve.post("api", &key, "application/json", body).is(200);
     serve.post("api", &key, "text/plain", "not JSON").is(200);
-    let lines = || -> Vec<Value> { std::fs::read_to_string(&out).unwrap_or_default().lines().filter_map(|l| serde_json::from_str(l).ok()).collect() };
+    let lines = || -> Vec<Value> {
+        std::fs::read_to_string(&out)
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|l| serde_json::from_str(l).ok())
+            .collect()
+    };
     wait_until("both events are in the file", PATIENCE, || lines().len() == 2);
     assert_eq!(text(&lines()[0], "/event/original"), body);
     assert_eq!(text(&lines()[1], "/message"), "not JSON");

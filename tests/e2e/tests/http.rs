@@ -26,6 +26,12 @@ fn curl(args: &[&str]) -> (u16, String) {
     (status.parse().expect("a status"), body.to_owned())
 }
 
+/// Equal, or a message that people can read.
+#[track_caller]
+pub fn same_bytes(what: &str, found: &[u8], sent: &[u8]) {
+    assert!(found == sent, "{what}: sent \"{}\", found \"{}\"", sent.escape_ascii(), found.escape_ascii());
+}
+
 #[track_caller]
 fn counts(body: &str) -> (u64, u64, u64) {
     let v: Value = serde_json::from_str(body).unwrap_or_else(|e| panic!("no JSON ({e}): {body}"));
@@ -34,7 +40,9 @@ fn counts(body: &str) -> (u64, u64, u64) {
 
 /// Raw bytes of a dataset's events in order.
 fn raws(serve: &Serve, dataset: &str) -> Vec<Vec<u8>> {
-    let rows = serve.sql(&format!("select encode(raw, 'hex') as hex from events where av_dataset = '{dataset}' order by av_seq"));
+    let rows = serve.sql(&format!(
+        "select encode(raw, 'hex') as hex from events where av_dataset = '{dataset}' order by av_seq"
+    ));
     rows.iter().map(|r| unhex(text(r, "/hex"))).collect()
 }
 
@@ -57,7 +65,11 @@ fn curl_posts_every_form_and_gets_plain_answers() {
     for (kind, body, events) in [
         ("application/json", r#"{"foo":"bar"}"#, vec![r#"{"foo":"bar"}"#]),
         ("application/json", r#"[{"n":1}, {"n" : 2},3]"#, vec![r#"{"n":1}"#, r#"{"n" : 2}"#, "3"]),
-        ("application/x-ndjson", "{\"l\":1}\n{\"l\":2}\r\n\n{\"l\":3}", vec![r#"{"l":1}"#, r#"{"l":2}"#, r#"{"l":3}"#]),
+        (
+            "application/x-ndjson",
+            "{\"l\":1}\n{\"l\":2}\r\n\n{\"l\":3}",
+            vec![r#"{"l":1}"#, r#"{"l":2}"#, r#"{"l":3}"#],
+        ),
         ("text/plain", "first line\nsecond line\n", vec!["first line", "second line"]),
         // curl's own default type: a form is never decoded as one.
         ("application/x-www-form-urlencoded", "a=1+2&b=%2B%20&c", vec!["a=1+2&b=%2B%20&c"]),
@@ -70,18 +82,36 @@ fn curl_posts_every_form_and_gets_plain_answers() {
     // Another path of the same source, and the other way to send a key.
     let bearer = format!("authorization: Bearer {}", key.trim_start_matches("x-api-key: "));
     let logs = url.replace("/v1/ingest/api", "/logs");
-    let (status, answer) = curl(&["-H", &bearer, "--data-binary", r#"{"hello":"world"}"#, "-H", "content-type: application/json", &logs]);
+    let (status, answer) = curl(&[
+        "-H",
+        &bearer,
+        "--data-binary",
+        r#"{"hello":"world"}"#,
+        "-H",
+        "content-type: application/json",
+        &logs,
+    ]);
     assert_eq!((status, counts(&answer)), (200, (1, 0, 0)), "{answer}");
     expect(&[r#"{"hello":"world"}"#]);
     // Bad JSON is kept as one event: a firewall does not send a 400 again.
     let (status, answer) = post("application/json", r#"{"cut": "#);
-    assert_eq!((status, number(&serde_json::from_str(&answer).expect("JSON"), "/unparsed")), (200, 1), "{answer}");
+    assert_eq!(
+        (status, number(&serde_json::from_str(&answer).expect("JSON"), "/unparsed")),
+        (200, 1),
+        "{answer}"
+    );
     expect(&[r#"{"cut": "#.trim_end()]);
     assert_eq!(
-        raws(&serve, "app.test").iter().map(|r| String::from_utf8_lossy(r).trim_end().to_owned()).collect::<Vec<_>>(),
+        raws(&serve, "app.test")
+            .iter()
+            .map(|r| String::from_utf8_lossy(r).trim_end().to_owned())
+            .collect::<Vec<_>>(),
         kept.iter().map(|r| String::from_utf8_lossy(r).into_owned()).collect::<Vec<_>>()
     );
-    assert!(raws(&serve, "app.test").iter().zip(&kept).filter(|(a, b)| a != b).count() <= 1, "only the broken body may keep its blank");
+    assert!(
+        raws(&serve, "app.test").iter().zip(&kept).filter(|(a, b)| a != b).count() <= 1,
+        "only the broken body may keep its blank"
+    );
     // The sender is the key, by its id.
     let senders = serve.sql("select distinct av_sender as s from events where av_source = 'api'");
     assert_eq!(text(&senders[0], "/s"), "c1", "{senders:?}");
@@ -95,14 +125,24 @@ fn refusals_name_what_is_wrong_and_store_nothing() {
     let address = serve.address("api", "http");
     let path = "/v1/ingest/api";
     let json = ("content-type", "application/json");
-    let ask = |method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]| http::request(&address, method, path, headers, body).expect("an answer");
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        http::request(&address, method, path, headers, body).expect("an answer")
+    };
 
     let none = ask("POST", path, &[json], b"{}").is(403);
     let wrong = ask("POST", path, &[("x-api-key", "avouch_wrong"), json], b"{}").is(403);
     let other = serve.key("c2", "strict");
     let misplaced = ask("POST", path, &[("x-api-key", &other), json], b"{}").is(403);
     serve.run(&["admin", "key", "revoke", "c2"]).ok();
-    let revoked = http::request(&serve.address("strict", "http"), "POST", "/v1/ingest/strict", &[("x-api-key", &other), json], b"{}").expect("an answer").is(403);
+    let revoked = http::request(
+        &serve.address("strict", "http"),
+        "POST",
+        "/v1/ingest/strict",
+        &[("x-api-key", &other), json],
+        b"{}",
+    )
+    .expect("an answer")
+    .is(403);
     for r in [&wrong, &misplaced, &revoked] {
         assert_eq!(r.body, none.body, "a refusal tells a stranger more than another");
     }
@@ -132,7 +172,10 @@ fn refusals_name_what_is_wrong_and_store_nothing() {
 fn a_key_has_its_rate() {
     let scratch = Scratch::new("rate");
     let serve = Serve::start(&scratch, CONFIG);
-    let made = serve.run(&["admin", "key", "create", "slow", "--source", "api", "--rate", "1", "-o", "json"]).ok().items();
+    let made = serve
+        .run(&["admin", "key", "create", "slow", "--source", "api", "--rate", "1", "-o", "json"])
+        .ok()
+        .items();
     let key = text(&made[0], "/key").to_owned();
     let mut over = None;
     wait_until("more than one request a second is refused", PATIENCE, || {
@@ -165,19 +208,28 @@ fn bodies_arrive_byte_for_byte() {
     }
     let stored = raws(&serve, "app.test");
     for (sent, found) in bodies.iter().zip(&stored) {
-        assert_eq!(found, sent, "{} became {}", String::from_utf8_lossy(sent), String::from_utf8_lossy(found));
+        assert_eq!(
+            found,
+            sent,
+            "{} became {}",
+            String::from_utf8_lossy(sent),
+            String::from_utf8_lossy(found)
+        );
     }
     assert_eq!(stored.len(), bodies.len());
     // The same bytes through the command for one event.
     let ids = serve.sql("select av_seq as seq from events where av_dataset = 'app.test' order by av_seq");
     for (sent, row) in bodies.iter().zip(&ids) {
         let shown = serve.run(&["event", "show", &format!("0:{}", number(row, "/seq")), "--raw"]).ok();
-        assert_eq!(shown.bytes, *sent, "`event show --raw` gives other bytes: {:?}", String::from_utf8_lossy(&shown.bytes));
+        same_bytes("event show --raw", &shown.bytes, sent);
     }
     // A compressed body is unpacked once and then exact as well.
     let packed = gzip(bodies[0]);
-    let headers = [("x-api-key", key.as_str()), ("content-type", "application/json"), ("content-encoding", "gzip")];
-    http::request(&serve.address("api", "http"), "POST", "/logs", &headers, &packed).expect("an answer").is(200);
+    let headers =
+        [("x-api-key", key.as_str()), ("content-type", "application/json"), ("content-encoding", "gzip")];
+    http::request(&serve.address("api", "http"), "POST", "/logs", &headers, &packed)
+        .expect("an answer")
+        .is(200);
     assert_eq!(raws(&serve, "app.test").last().map(Vec::as_slice), Some(bodies[0]));
 }
 
@@ -187,8 +239,11 @@ fn a_retry_with_its_key_is_no_second_event() {
     let serve = Serve::start(&scratch, CONFIG);
     let key = serve.key("c1", "api");
     let send = |serve: &Serve, retry: &str, body: &str| {
-        let headers = [("x-api-key", key.as_str()), ("content-type", "application/json"), ("idempotency-key", retry)];
-        let r = http::request(&serve.address("api", "http"), "POST", "/logs", &headers, body.as_bytes()).expect("an answer").is(200);
+        let headers =
+            [("x-api-key", key.as_str()), ("content-type", "application/json"), ("idempotency-key", retry)];
+        let r = http::request(&serve.address("api", "http"), "POST", "/logs", &headers, body.as_bytes())
+            .expect("an answer")
+            .is(200);
         counts(&r.text())
     };
     assert_eq!(send(&serve, "r1", r#"[{"n":1},{"n":2}]"#), (2, 0, 0));
@@ -221,11 +276,18 @@ fn nothing_in_a_body_changes_the_envelope() {
     let key = serve.key("c1", "api");
     let forged = r#"{"source":"x","dataset":"avouch.audit","received":"1999-01-01T00:00:00Z","account":"999999999999","@timestamp":"1999-01-01T00:00:00Z","host":"h","tags":["t"],"_id":"i","av_source":"x","av_dataset":"avouch.audit","av_account":"999999999999","av_canary":"x","sender":"x"}"#;
     serve.post("api", &key, "application/json", forged).is(200);
-    let rows = serve.sql("select av_source, av_dataset, av_sender, av_account, av_region, cast(av_received as varchar) as received from events where raw_word(raw, 'i')");
+    let rows = serve.sql("select av_source, av_dataset, av_sender, av_account, av_region, cast(av_received as varchar) as received from events where av_source <> 'avouch' and raw_word(raw, 'i')");
     assert_eq!(rows.len(), 1, "{rows:?}");
     let r = &rows[0];
-    assert_eq!((text(r, "/av_source"), text(r, "/av_dataset"), text(r, "/av_sender")), ("api", "app.test", "c1"), "{r}");
-    assert!(r["av_account"].is_null() && r["av_region"].is_null() && !text(r, "/received").starts_with("1999"), "{r}");
+    assert_eq!(
+        (text(r, "/av_source"), text(r, "/av_dataset"), text(r, "/av_sender")),
+        ("api", "app.test", "c1"),
+        "{r}"
+    );
+    assert!(
+        r["av_account"].is_null() && r["av_region"].is_null() && !text(r, "/received").starts_with("1999"),
+        "{r}"
+    );
 }
 
 #[test]
@@ -236,11 +298,23 @@ fn curl_over_tls() {
     let scratch = Scratch::new("tls");
     let (cert, private) = (scratch.join("cert.pem"), scratch.join("key.pem"));
     let mut c = Command::new("openssl");
-    c.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
-        .arg(&private)
-        .arg("-out")
-        .arg(&cert);
+    c.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ])
+    .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
+    .arg(&private)
+    .arg("-out")
+    .arg(&cert);
     let made = run(c);
     assert_eq!(made.code, 0, "{made}");
     let yaml = format!(
@@ -268,20 +342,36 @@ fn fdatasync_comes_before_the_answer() {
     probe.args(["-e", "trace=none", "true"]);
     let Run { code, err, .. } = run(probe);
     if code != 0 {
-        return skipped(name, &format!("strace cannot trace here: {}", err.lines().next().unwrap_or_default()));
+        return skipped(
+            name,
+            &format!("strace cannot trace here: {}", err.lines().next().unwrap_or_default()),
+        );
     }
     let scratch = Scratch::new("strace");
     scratch.write("data/avouch.yaml", CONFIG);
     let trace = scratch.join("trace");
     let mut c = Command::new("strace");
     avouch_e2e::product::isolate(&mut c, &scratch);
-    c.args(["-f", "-y", "-s", "120", "-e", "trace=read,recvfrom,recvmsg,readv,write,writev,sendto,sendmsg,fdatasync,fsync", "-o"])
-        .arg(&trace)
-        .arg(command(&scratch).get_program());
+    // -D: the tracer hides behind the daemon, which keeps the process id and gets the signals.
+    c.args([
+        "-D",
+        "-f",
+        "-y",
+        "-s",
+        "120",
+        "-e",
+        "trace=read,recvfrom,recvmsg,readv,write,writev,sendto,sendmsg,fdatasync,fsync",
+        "-o",
+    ])
+    .arg(&trace)
+    .arg(command(&scratch).get_program());
     let serve = Serve::through(&scratch, c);
     let key = serve.key("c1", "api");
     serve.post("api", &key, "application/json", r#"{"traced":true}"#).is(200);
-    serve.terminate();
+    assert_eq!(serve.terminate(), 0);
+    wait_until("the trace is written", PATIENCE, || {
+        std::fs::read_to_string(&trace).is_ok_and(|t| t.contains("+++ exited with 0 +++"))
+    });
     in_order(&trace);
 }
 
@@ -301,7 +391,9 @@ fn in_order(trace: &Path) {
             waiting.push(process.to_owned());
         }
         let finished = rest.starts_with("fdatasync(") && is_log && rest.ends_with("= 0")
-            || rest.starts_with("<... fdatasync resumed>") && rest.ends_with("= 0") && waiting.iter().any(|p| p == process);
+            || rest.starts_with("<... fdatasync resumed>")
+                && rest.ends_with("= 0")
+                && waiting.iter().any(|p| p == process);
         if finished {
             waiting.retain(|p| p != process);
             if asked.is_some() && synced.is_none() {

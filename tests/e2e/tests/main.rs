@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod forward;
 mod http;
+mod numbers;
 mod pages;
 mod payloads;
 mod peers;

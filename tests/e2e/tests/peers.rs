@@ -17,7 +17,8 @@ fn sealed(scratch: &Scratch, encryption: &str) -> Vec<String> {
     );
     let serve = Serve::start(scratch, &yaml);
     let key = serve.key("c1", "api");
-    let records: Vec<String> = (0..N).map(|n| format!("{{\"n\":{n},\"user\":\"zoë\",\"message\":\"PLANTED-{n}\"}}")).collect();
+    let records: Vec<String> =
+        (0..N).map(|n| format!("{{\"n\":{n},\"user\":\"zoë\",\"message\":\"PLANTED-{n}\"}}")).collect();
     for part in records.chunks(500) {
         serve.post("api", &key, "application/x-ndjson", part.join("\n")).is(200);
     }
@@ -86,7 +87,9 @@ fn pyarrow_reads_an_encrypted_segment_with_its_key() {
     let records = sealed(&scratch, "pme");
     let script = scratch.write("read.py", READ_PME);
     let (vault, kek) = (scratch.join("data/vault"), scratch.join("data/secret/kek"));
-    let said = python(&script, &[&vault.display().to_string(), &kek.display().to_string(), "app.test"]).expect("there is a Python").exits(0);
+    let said = python(&script, &[&vault.display().to_string(), &kek.display().to_string(), "app.test"])
+        .expect("there is a Python")
+        .exits(0);
     let v: Value = said.json();
     assert_eq!(v["rows"], N, "{v}");
     assert_eq!(text(&v, "/sha256"), sha256(&scratch, records.concat().as_bytes()), "the records are others");
@@ -110,7 +113,7 @@ fn duckdb_reads_an_unencrypted_dataset() {
         "duck.py",
         r#"
 import duckdb, json, sys
-q = f"select count(*) n, count(distinct av_seq) seqs, min(av_seq) a, max(av_seq) b, sum(octet_length(raw)) bytes, count(distinct json_extract_string(decode(raw), '$.n')) ns, min(av_received) t, any_value(av_source) src from read_parquet('{sys.argv[1]}/data/dataset=app.test/**/*.parquet', hive_partitioning=true)"
+q = f"select count(*) n, count(distinct av_seq) seqs, min(av_seq) a, max(av_seq) b, sum(octet_length(raw)) bytes, count(distinct json_extract_string(decode(raw), '$.n')) ns, min(av_received)::varchar t, any_value(av_source) src from read_parquet('{sys.argv[1]}/data/dataset=app.test/**/*.parquet', hive_partitioning=true)"
 r = duckdb.sql(q)
 print(json.dumps(dict(zip(r.columns, r.fetchone())), default=str))
 "#,
@@ -118,9 +121,14 @@ print(json.dumps(dict(zip(r.columns, r.fetchone())), default=str))
     let vault = scratch.join("data/vault").display().to_string();
     let theirs = python(&script, &[&vault]).expect("there is a Python").exits(0).json();
     let data = scratch.data().display().to_string();
-    let ours = avouch(&scratch, &["sql", "select count(*) as n, count(distinct av_seq) as seqs, min(av_seq) as a, max(av_seq) as b, sum(octet_length(raw)) as bytes, count(distinct json_get(raw, 'n')) as ns from \"app.test\"", "-o", "json", "--data-dir", &data]).ok().items();
+    let ours = avouch(&scratch, &["sql", "select count(*) as n, count(distinct av_seq) as seqs, min(av_seq) as a, max(av_seq) as b, sum(character_length(encode(raw, 'hex')) / 2) as bytes, count(distinct json_get(raw, 'n')) as ns from \"app.test\"", "-o", "json", "--data-dir", &data]).ok().items();
     for column in ["n", "seqs", "a", "b", "bytes", "ns"] {
-        assert_eq!(theirs[column].to_string(), ours[0][column].to_string(), "{column}: {theirs} and {}", ours[0]);
+        assert_eq!(
+            theirs[column].to_string(),
+            ours[0][column].to_string(),
+            "{column}: {theirs} and {}",
+            ours[0]
+        );
     }
     assert_eq!(ours[0]["n"], N);
     assert_eq!(text(&theirs, "/src"), "api");
@@ -176,7 +184,13 @@ fn mail(scratch: &Scratch) -> Option<Mail> {
     let out = scratch.join("mail.out");
     let file = std::fs::File::create(&out).expect("a file for mails");
     let errors = std::fs::File::create(scratch.join("mail.err")).expect("a file for errors");
-    let child = Command::new(kit("venv/bin/python")?).arg(script).stdin(Stdio::null()).stdout(file).stderr(errors).spawn().expect("Python runs");
+    let child = Command::new(kit("venv/bin/python")?)
+        .arg(script)
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(errors)
+        .spawn()
+        .expect("Python runs");
     let mail = Mail { child, out };
     wait_until("the mail server listens", PATIENCE, || !mail.lines().is_empty());
     Some(mail)
@@ -193,12 +207,19 @@ fn alerts_reach_webhook_and_mailbox_and_tell_when_it_is_over() {
         let seen = Arc::clone(&seen);
         Server::start(move |asked| {
             let mut seen = seen.lock().expect("no handler panics");
-            let Ok(body) = serde_json::from_slice(&asked.body) else { return Reply::Answer(400, Vec::new(), b"no JSON".to_vec()) };
+            let Ok(body) = serde_json::from_slice(&asked.body) else {
+                return Reply::Answer(400, Vec::new(), b"no JSON".to_vec());
+            };
             // Signed, with its time.
-            let is_signed = asked.header("avouch-signature").is_some_and(|s| s.starts_with("t=") && s.contains(",v1="));
+            let is_signed =
+                asked.header("avouch-signature").is_some_and(|s| s.starts_with("t=") && s.contains(",v1="));
             seen.push((body, is_signed));
             // The first attempt fails: it must be tried again.
-            if seen.len() == 1 { Reply::Answer(500, Vec::new(), b"not now".to_vec()) } else { Reply::Answer(200, Vec::new(), b"noted as 7".to_vec()) }
+            if seen.len() == 1 {
+                Reply::Answer(500, Vec::new(), b"not now".to_vec())
+            } else {
+                Reply::Answer(200, Vec::new(), b"noted as 7".to_vec())
+            }
         })
     };
     let mail = mail(&scratch);
@@ -240,26 +261,42 @@ alerts:
         all.filter(|f| text(f, "/id") == id && text(f, "/occasion") == occasion).collect()
     };
     wait_until("the webhook is told twice: refused once, then taken", PATIENCE, || told("opened").len() >= 2);
-    assert!(seen.lock().expect("no handler panics").iter().all(|(_, is_signed)| *is_signed), "a message without its signature");
+    assert!(
+        seen.lock().expect("no handler panics").iter().all(|(_, is_signed)| *is_signed),
+        "a message without its signature"
+    );
     let opened = &told("opened")[0];
     for part in ["title", "why", "fix", "type", "band"] {
         assert!(!text(opened, &format!("/{part}")).is_empty(), "the message has no {part}: {opened}");
     }
-    let mails = || mail.as_ref().map(|m| m.lines().into_iter().skip(1).collect::<Vec<Value>>()).unwrap_or_default();
+    let mails =
+        || mail.as_ref().map(|m| m.lines().into_iter().skip(1).collect::<Vec<Value>>()).unwrap_or_default();
     if mail.is_some() {
         wait_until("the mail arrives after the server's `try again`", PATIENCE, || !mails().is_empty());
         let m = &mails()[0];
         assert_eq!((text(m, "/from"), text(m, "/to/0")), ("avouch@example.org", "soc@example.org"), "{m}");
         assert_eq!(m["to"].as_array().map(Vec::len), Some(1), "a name in an event added a receiver: {m}");
-        assert!(!text(m, "/subject").contains(['\r', '\n']) && text(m, "/subject").contains("HIGH") || text(m, "/subject").contains("CRITICAL"), "{m}");
+        assert!(
+            !text(m, "/subject").contains(['\r', '\n']) && text(m, "/subject").contains("HIGH")
+                || text(m, "/subject").contains("CRITICAL"),
+            "{m}"
+        );
         assert_eq!(m["parts"].as_array().map(Vec::len), Some(2), "a text and an HTML part: {m}");
     }
     // Receipts are the receivers' own answers, and are kept.
-    let channels = if mail.is_some() { vec![("hook", "noted as 7"), ("mail", "42")] } else { vec![("hook", "noted as 7")] };
+    let channels = if mail.is_some() {
+        vec![("hook", "noted as 7"), ("mail", "42")]
+    } else {
+        vec![("hook", "noted as 7")]
+    };
     for (channel, words) in &channels {
         wait_until(&format!("{channel}: delivered with a receipt"), PATIENCE, || {
             let alerts = serve.run(&["alerts", "list", "-o", "json"]).ok().items();
-            alerts.iter().any(|a| text(a, "/channel") == *channel && text(a, "/state").eq_ignore_ascii_case("delivered") && a["deliveries"].to_string().contains(words))
+            alerts.iter().any(|a| {
+                text(a, "/channel") == *channel
+                    && text(a, "/state").eq_ignore_ascii_case("delivered")
+                    && a["deliveries"].to_string().contains(words)
+            })
         });
     }
     let kept = serve.count("select count(*) from \"avouch.delivery\"");
@@ -273,11 +310,15 @@ alerts:
     serve.run(&["findings", "resolve", &id, "--reason", "the trail is back"]).ok();
     wait_until("the webhook hears that it is over", PATIENCE, || !told("recovered").is_empty());
     if mail.is_some() {
-        wait_until("the mailbox hears that it is over", PATIENCE, || mails().iter().any(|m| text(m, "/subject").contains("RECOVERED")));
+        wait_until("the mailbox hears that it is over", PATIENCE, || {
+            mails().iter().any(|m| text(m, "/subject").contains("RECOVERED"))
+        });
     }
     // A test message goes the real way, and says what it is.
     serve.run(&["alerts", "test", "soc"]).ok();
-    wait_until("the test message arrives", PATIENCE, || seen.lock().expect("no handler panics").iter().any(|(b, _)| b["test"] == true));
+    wait_until("the test message arrives", PATIENCE, || {
+        seen.lock().expect("no handler panics").iter().any(|(b, _)| b["test"] == true)
+    });
     assert_eq!(serve.terminate(), 0);
 }
 
@@ -306,7 +347,9 @@ fn an_alert_survives_a_restart_and_a_deaf_receiver() {
     let key = serve.key("c1", "trail");
     serve.post("trail", &key, "application/json", STOP.replace("TIME", "2026-01-27T10:30:00Z")).is(200);
     let alerts = |serve: &Serve| serve.run(&["alerts", "list", "-o", "json"]).ok().items();
-    wait_until("an alert was tried and not taken", PATIENCE, || alerts(&serve).iter().any(|a| a["attempts"].as_u64().unwrap_or(0) >= 1));
+    wait_until("an alert was tried and not taken", PATIENCE, || {
+        alerts(&serve).iter().any(|a| a["attempts"].as_u64().unwrap_or(0) >= 1)
+    });
     serve.kill9();
     *is_deaf.lock().expect("no handler panics") = false;
     let serve = Serve::again(&scratch);
@@ -314,5 +357,8 @@ fn an_alert_survives_a_restart_and_a_deaf_receiver() {
         alerts(&serve).iter().any(|a| text(a, "/state").eq_ignore_ascii_case("delivered"))
     });
     let keys = seen.lock().expect("no handler panics").clone();
-    assert!(!keys.is_empty() && keys.iter().all(|k| !k.is_empty()), "a message without a key to know it again by: {keys:?}");
+    assert!(
+        !keys.is_empty() && keys.iter().all(|k| !k.is_empty()),
+        "a message without a key to know it again by: {keys:?}"
+    );
 }

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 
 #[test]
 fn each_attack_log_gives_a_fitting_finding() {
-    let Some(folder) = shared("cloudtrail-attacks") else { return skipped("scan::each_attack_log", "../shared/data missing") };
+    let Some(folder) = shared("cloudtrail-attacks") else {
+        return skipped("scan::each_attack_log", "../shared/data missing");
+    };
     let scratch = Scratch::new("scan");
     let mut seen = 0;
     let mut wrong = Vec::new();
-    let mut logs: Vec<_> = std::fs::read_dir(folder).expect("the folder can be listed").flatten().map(|e| e.path()).collect();
+    let mut logs: Vec<_> =
+        std::fs::read_dir(folder).expect("the folder can be listed").flatten().map(|e| e.path()).collect();
     logs.sort();
     for log in logs.iter().filter(|p| p.extension().is_some_and(|e| e == "json")) {
         seen += 1;
@@ -42,14 +45,19 @@ fn exit_codes_say_what_happened() {
     avouch(&scratch, &["scan", "--logs", &attack, "--fail-on", "hgih"]).exits(2).says("hint:");
 
     // A file that cannot be read whole is named, and the answer is not called whole.
-    let cut = scratch.write("cut/day.json.gz", &avouch_e2e::peer::gzip(&std::fs::read(&attack).expect("it was written"))[..200]);
+    let cut = scratch.write(
+        "cut/day.json.gz",
+        &avouch_e2e::peer::gzip(&std::fs::read(&attack).expect("it was written"))[..200],
+    );
     avouch(&scratch, &["scan", "--logs", &cut.display().to_string()]).exits(3).says("day.json.gz");
     avouch(&scratch, &["scan", "--logs", &cut.display().to_string(), "--allow-incomplete"]).ok();
 }
 
 #[test]
 fn two_runs_give_the_same_answer() {
-    let Some(folder) = shared("cloudtrail-attacks") else { return skipped("scan::two_runs", "../shared/data missing") };
+    let Some(folder) = shared("cloudtrail-attacks") else {
+        return skipped("scan::two_runs", "../shared/data missing");
+    };
     let scratch = Scratch::new("scan-twice");
     let once = || {
         let mut v = avouch(&scratch, &["scan", "--logs", &folder.display().to_string(), "-o", "json"]).json();

@@ -3,7 +3,9 @@
 use crate::demo::kept;
 use avouch_e2e::peer::python;
 use avouch_e2e::scratch::{copy_folder, files_below};
-use avouch_e2e::{PATIENCE, Random, Run, Scratch, Serve, avouch, kit, root, rounds, skipped, text, wait_until};
+use avouch_e2e::{
+    PATIENCE, Random, Run, Scratch, Serve, avouch, kit, root, rounds, skipped, text, wait_until,
+};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,7 +35,14 @@ fn footer_start(bytes: &[u8]) -> u64 {
 
 /// Flips one random bit of one of `files`, inside `part` of it, verifies, and puts it back; again and again.
 #[track_caller]
-fn flips(kind: &str, vault: &Path, scratch: &Scratch, files: &[PathBuf], part: impl Fn(&[u8]) -> (u64, u64), key: Option<&Path>) {
+fn flips(
+    kind: &str,
+    vault: &Path,
+    scratch: &Scratch,
+    files: &[PathBuf],
+    part: impl Fn(&[u8]) -> (u64, u64),
+    key: Option<&Path>,
+) {
     assert!(!files.is_empty(), "{kind}: the vault has no such file");
     let mut random = Random::new();
     for round in 0..rounds(20, 200) {
@@ -46,19 +55,30 @@ fn flips(kind: &str, vault: &Path, scratch: &Scratch, files: &[PathBuf], part: i
         changed[usize::try_from(at).expect("an index")] ^= 1 << bit;
         fs::write(&path, &changed).expect("it can be written");
         let name = path.strip_prefix(vault).expect("inside the vault").display().to_string();
-        let place = format!("{kind}, flip {round}: bit {bit} of byte {at} of {name} ({} bytes), seed {}", whole.len(), random.seed);
+        let place = format!(
+            "{kind}, flip {round}: bit {bit} of byte {at} of {name} ({} bytes), seed {}",
+            whole.len(),
+            random.seed
+        );
         let said = verify(scratch, vault, &[]);
         assert_eq!(said.code, 4, "{place}: {said}");
         let faults = said.items();
         let named: Vec<&Value> = faults.iter().filter(|f| text(f, "/file") == name).collect();
         assert!(!named.is_empty(), "{place}: the file is not named: {faults:?}");
-        let located = named.iter().filter_map(|f| range(f)).any(|(a, b)| a <= at && at < b && b - a <= RANGE_MAX);
-        assert!(located || whole.len() as u64 <= RANGE_MAX, "{place}: no range of at most 64 KiB around it: {named:?}");
+        let located =
+            named.iter().filter_map(|f| range(f)).any(|(a, b)| a <= at && at < b && b - a <= RANGE_MAX);
+        assert!(
+            located || whole.len() as u64 <= RANGE_MAX,
+            "{place}: no range of at most 64 KiB around it: {named:?}"
+        );
         if let Some(key) = key.filter(|_| round % 5 == 0) {
             let said = verify(scratch, vault, &["--data-key", &key.display().to_string()]);
             assert_eq!(said.code, 4, "{place}: with the data key: {said}");
             let faults = said.items();
-            assert!(faults.iter().any(|f| text(f, "/file") == name && f["seq"].is_array()), "{place}: no events are named: {faults:?}");
+            assert!(
+                faults.iter().any(|f| text(f, "/file") == name && f["seq"].is_array()),
+                "{place}: no events are named: {faults:?}"
+            );
         }
         fs::write(&path, &whole).expect("it can be written");
     }
@@ -66,7 +86,12 @@ fn flips(kind: &str, vault: &Path, scratch: &Scratch, files: &[PathBuf], part: i
 }
 
 #[track_caller]
-fn on_a_copy(kind: &str, files: impl Fn(&Path) -> Vec<PathBuf>, part: impl Fn(&[u8]) -> (u64, u64), with_key: bool) {
+fn on_a_copy(
+    kind: &str,
+    files: impl Fn(&Path) -> Vec<PathBuf>,
+    part: impl Fn(&[u8]) -> (u64, u64),
+    with_key: bool,
+) {
     let kept = kept();
     let scratch = Scratch::new("flip");
     let vault = kept.copy(&scratch);
@@ -105,10 +130,17 @@ fn flips_in_entries_are_found() {
 
 /// Tiles of the present tree. A partial tile that a wider one replaced proves nothing any more and may be deleted.
 fn current(vault: &Path, entries: bool) -> Vec<PathBuf> {
-    let all: Vec<PathBuf> = files(vault, "log/tile", "").into_iter().filter(|p| p.to_string_lossy().contains("/entries/") == entries).collect();
-    let width = |p: &Path| p.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<u64>().ok()).unwrap_or(256);
+    let all: Vec<PathBuf> = files(vault, "log/tile", "")
+        .into_iter()
+        .filter(|p| p.to_string_lossy().contains("/entries/") == entries)
+        .collect();
+    let width =
+        |p: &Path| p.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<u64>().ok()).unwrap_or(256);
     let is_partial = |p: &Path| p.parent().is_some_and(|d| d.to_string_lossy().ends_with(".p"));
-    all.iter().filter(|p| !is_partial(p) || !all.iter().any(|o| o.parent() == p.parent() && width(o) > width(p))).cloned().collect()
+    all.iter()
+        .filter(|p| !is_partial(p) || !all.iter().any(|o| o.parent() == p.parent() && width(o) > width(p)))
+        .cloned()
+        .collect()
 }
 
 #[test]
@@ -117,17 +149,48 @@ fn flips_in_the_checkpoint_are_found() {
 }
 
 #[test]
-fn flips_in_wrapped_keys_and_the_description_are_found() {
-    on_a_copy(
-        "key",
-        |v| {
-            let mut all = files(v, "keys", ".wrap");
-            all.push(v.join("vault.json"));
-            all
-        },
-        everywhere,
-        false,
-    );
+fn flips_in_wrapped_keys_are_found() {
+    on_a_copy("key", |v| files(v, "keys", ".wrap"), everywhere, false);
+}
+
+/// The description proves nothing, so a pinned key is all that a changed one can hide behind.
+#[test]
+fn flips_in_the_description_are_found() {
+    let kept = kept();
+    let scratch = Scratch::new("flip");
+    let vault = kept.copy(&scratch);
+    let path = vault.join("vault.json");
+    let whole = fs::read(&path).expect("read");
+    let pinned = vkey(&kept.vault());
+    // When it was made is told by nothing else.
+    let text_of = String::from_utf8_lossy(&whole).into_owned();
+    let made = text_of.find("\"created\":\"").map_or(0..0, |i| i + 11..i + 11 + 27);
+    let mut random = Random::new();
+    for _ in 0..rounds(20, 200) {
+        let at = random.between(0, whole.len() as u64);
+        if made.contains(&usize::try_from(at).expect("an index")) {
+            continue;
+        }
+        let mut changed = whole.clone();
+        changed[usize::try_from(at).expect("an index")] ^= 1 << random.between(0, 7);
+        fs::write(&path, &changed).expect("written");
+        let place = format!("byte {at} of vault.json, seed {}", random.seed);
+        // Without a key of our own, a description that names none cannot be gone on with.
+        let alone = verify(&scratch, &vault, &[]);
+        let said = format!("{}{}", alone.out(), alone.err);
+        assert!(matches!(alone.code, 2 | 4) && said.contains("vault.json"), "{place}: {alone}");
+        let said = verify(&scratch, &vault, &["--key", &pinned]);
+        assert_eq!(said.code, 4, "{place}, pinned: {said}");
+        assert!(said.items().iter().any(|f| text(f, "/file") == "vault.json"), "{place}: {said}");
+    }
+}
+
+/// The verification key that a vault names.
+#[track_caller]
+fn vkey(vault: &Path) -> String {
+    let json: Value =
+        serde_json::from_slice(&fs::read(vault.join("vault.json")).expect("read")).expect("JSON");
+    text(&json, "/vkey").to_owned()
 }
 
 /// A WAL up to the last heartbeat: what a crash leaves is evidence as well.
@@ -138,7 +201,9 @@ fn flips_in_the_wal_of_a_killed_daemon_are_found() {
     let serve = Serve::start(&scratch, yaml);
     let key = serve.key("c1", "api");
     for i in 0..40 {
-        let body: Vec<String> = (0..50).map(|k| format!("{{\"n\":{},\"pad\":\"{}\"}}", i * 50 + k, "w".repeat(97 * (k % 20)))).collect();
+        let body: Vec<String> = (0..50)
+            .map(|k| format!("{{\"n\":{},\"pad\":\"{}\"}}", i * 50 + k, "w".repeat(97 * (k % 20))))
+            .collect();
         serve.post("api", &key, "application/x-ndjson", body.join("\n")).is(200);
     }
     // The access log is written behind the answers; a proof needs a heartbeat over everything so far.
@@ -163,19 +228,34 @@ fn deleted_truncated_foreign_and_swapped_files_are_named() {
     let vault = kept.copy(&scratch);
     let mut random = Random::new();
     let place = format!("seed {}", random.seed);
-    let names = |run: &Run| -> Vec<(String, String)> { run.items().iter().map(|f| (text(f, "/code").to_owned(), text(f, "/file").to_owned())).collect() };
+    let names = |run: &Run| -> Vec<(String, String)> {
+        run.items().iter().map(|f| (text(f, "/code").to_owned(), text(f, "/file").to_owned())).collect()
+    };
     let inside = |p: &Path| p.strip_prefix(&vault).expect("inside the vault").display().to_string();
     let segments = files(&vault, "data", ".parquet");
 
     // Deleted: a segment, a side file, the newest entries, the checkpoint.
-    for path in [random.one_of(&segments).clone(), random.one_of(&files(&vault, "side", ".side")).clone(), current(&vault, true).pop().expect("entries"), vault.join("log/checkpoint")] {
+    for path in [
+        random.one_of(&segments).clone(),
+        random.one_of(&files(&vault, "side", ".side")).clone(),
+        current(&vault, true).pop().expect("entries"),
+        vault.join("log/checkpoint"),
+    ] {
         let whole = fs::read(&path).expect("it can be read");
         fs::remove_file(&path).expect("it can be deleted");
         let said = verify(&scratch, &vault, &[]).exits(4);
-        assert!(names(&said).iter().any(|(_, f)| *f == inside(&path)), "{place}: deleted {} is not named: {said}", inside(&path));
+        assert!(
+            names(&said).iter().any(|(_, f)| *f == inside(&path)),
+            "{place}: deleted {} is not named: {said}",
+            inside(&path)
+        );
         if path.extension().is_some_and(|e| e == "parquet") {
-            let fault = said.items().into_iter().find(|f| text(f, "/file") == inside(&path)).expect("it was named");
-            assert!(fault["leaf"].is_u64() && fault["seq"].is_array() && fault["time"].is_array(), "{place}: leaf, events and time span of a deleted segment: {fault}");
+            let fault =
+                said.items().into_iter().find(|f| text(f, "/file") == inside(&path)).expect("it was named");
+            assert!(
+                fault["leaf"].is_u64() && fault["seq"].is_array() && fault["time"].is_array(),
+                "{place}: leaf, events and time span of a deleted segment: {fault}"
+            );
         }
         fs::write(&path, whole).expect("it can be written");
     }
@@ -200,7 +280,11 @@ fn deleted_truncated_foreign_and_swapped_files_are_named() {
     fs::write(b, &in_a).expect("written");
     let said = verify(&scratch, &vault, &[]).exits(4);
     for p in [a, b] {
-        assert!(names(&said).iter().any(|(_, f)| *f == inside(p)), "{place}: swapped {} is not named: {said}", inside(p));
+        assert!(
+            names(&said).iter().any(|(_, f)| *f == inside(p)),
+            "{place}: swapped {} is not named: {said}",
+            inside(p)
+        );
     }
     fs::write(a, &in_a).expect("written");
     fs::write(b, &in_b).expect("written");
@@ -226,12 +310,14 @@ fn the_answer_is_the_same_for_everybody() {
         v
     };
     assert_eq!(said("1"), said("8"));
-    assert!(said("1")["items"].as_array().is_some_and(|i| i.len() >= segments.len()), "it goes on after the first fault");
+    assert!(
+        said("1")["items"].as_array().is_some_and(|i| i.len() >= segments.len()),
+        "it goes on after the first fault"
+    );
 
     let script = root().join("tests/python/check_log.py");
     let log = kept.vault().join("log");
-    let json: Value = serde_json::from_slice(&fs::read(kept.vault().join("vault.json")).expect("read")).expect("JSON");
-    let vkey = ["/vkey", "/log_vkey"].iter().map(|p| text(&json, p)).find(|k| !k.is_empty()).unwrap_or_default().to_owned();
+    let vkey = vkey(&kept.vault());
     let Some(agrees) = python(&script, &[&log.display().to_string(), &vkey]) else {
         return skipped("tamper::the_answer_is_the_same_for_everybody", "no Python in the kit");
     };
@@ -269,7 +355,10 @@ fn an_old_copy_is_caught_by_a_checkpoint_kept_elsewhere() {
 
     verify(&scratch, &scratch.data(), &["--known-checkpoint", &kept]).ok();
     let alone = avouch(&scratch, &["verify", &old.display().to_string()]).ok();
-    assert!(alone.out().contains("no external anchor: truncation and full rewrite cannot be excluded"), "{alone}");
+    assert!(
+        alone.out().contains("no external anchor: truncation and full rewrite cannot be excluded"),
+        "{alone}"
+    );
     let caught = verify(&scratch, &old, &["--known-checkpoint", &kept]).exits(4);
     assert!(caught.items().iter().any(|f| text(f, "/code") == "verify.truncated"), "{caught}");
     verify(&scratch, &scratch.data(), &["--require-anchor"]).exits(3);
@@ -281,9 +370,7 @@ fn an_old_copy_is_caught_by_a_checkpoint_kept_elsewhere() {
 
 /// The verification key of another vault.
 fn kept_stranger(scratch: &Scratch) -> String {
-    let json: Value = serde_json::from_slice(&fs::read(kept().vault().join("vault.json")).expect("read")).expect("JSON");
-    let key = ["/vkey", "/log_vkey"].iter().map(|p| text(&json, p)).find(|k| !k.is_empty()).unwrap_or_default().to_owned();
-    scratch.write("stranger.vkey", key).display().to_string()
+    scratch.write("stranger.vkey", vkey(&kept().vault())).display().to_string()
 }
 
 /// Row 3 of `vault.md` 15: one record altered and the segment written again with good statistics. The exact event is named.
@@ -325,9 +412,16 @@ pq.write_table(out, path, compression="zstd")
     let whole = fs::read(&segment).expect("read");
     let kek = scratch.join("data/secret/kek").display().to_string();
     for what in ["alter", "resend", "drop"] {
-        python(&script, &[&segment.display().to_string(), &target.to_string(), what]).expect("there is a Python").exits(0);
+        python(&script, &[&segment.display().to_string(), &target.to_string(), what])
+            .expect("there is a Python")
+            .exits(0);
         let said = verify(&scratch, &vault, &["--level", "events", "--data-key", &kek]).exits(4);
-        let exact = said.items().iter().any(|f| f["seq"].as_array().is_some_and(|s| s.first().and_then(Value::as_u64) == Some(target) && s.get(1).and_then(Value::as_u64) == Some(target + 1)));
+        let exact = said.items().iter().any(|f| {
+            f["seq"].as_array().is_some_and(|s| {
+                s.first().and_then(Value::as_u64) == Some(target)
+                    && s.get(1).and_then(Value::as_u64) == Some(target + 1)
+            })
+        });
         assert!(exact, "{what}: event 0:{target} is not named alone: {said}");
         fs::write(&segment, &whole).expect("written");
     }
@@ -341,14 +435,18 @@ fn a_proof_of_one_event_holds_for_its_bytes_alone() {
     let scratch = Scratch::new("proof");
     copy_folder(&kept.data, &scratch.data());
     let data = scratch.data().display().to_string();
-    let event = avouch(&scratch, &["search", "action = StopLogging", "--since", "30d", "-o", "json", "--data-dir", &data]).ok().items();
+    let event = avouch(
+        &scratch,
+        &["search", "action = StopLogging", "--since", "30d", "-o", "json", "--data-dir", &data],
+    )
+    .ok()
+    .items();
     let id = text(event.first().expect("the staged attack stops a trail"), "/av_id").to_owned();
     let proof = scratch.join("event.tlog-proof").display().to_string();
     avouch(&scratch, &["event", "show", &id, "--proof", &proof, "--data-dir", &data]).ok();
     let raw = avouch(&scratch, &["event", "show", &id, "--raw", "--data-dir", &data]).ok().bytes;
     let raw_path = scratch.write("event.raw", &raw).display().to_string();
-    let json: Value = serde_json::from_slice(&fs::read(kept.vault().join("vault.json")).expect("read")).expect("JSON");
-    let vkey = ["/vkey", "/log_vkey"].iter().map(|p| text(&json, p)).find(|k| !k.is_empty()).unwrap_or_default().to_owned();
+    let vkey = vkey(&kept.vault());
     let check = |key: &str, raw: &str| avouch(&scratch, &["verify", "--event", &proof, raw, "--key", key]);
     check(&vkey, &raw_path).ok().says("proven");
     let altered = String::from_utf8_lossy(&raw).replacen("StopLogging", "StartLogging", 1);

@@ -1,7 +1,7 @@
 //! What only a daemon has: sources that run, the door, sinks, alerts, and the loops behind them.
 
 use super::door::Door;
-use super::{hub, socket, watch};
+use super::{socket, watch};
 use crate::client;
 use crate::node::{Node, now, own_batch};
 use crate::ops::Caller;

@@ -102,7 +102,9 @@ impl SignIn {
         let key = model::sha256_hex(id.as_bytes());
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let at = now();
-        sessions.get(&key).is_some_and(|s| at.since(s.created) <= SESSION_LIFE && at.since(s.used) <= SESSION_IDLE)
+        sessions
+            .get(&key)
+            .is_some_and(|s| at.since(s.created) <= SESSION_LIFE && at.since(s.used) <= SESSION_IDLE)
     }
 
     /// Ends the session whose token has this hash.

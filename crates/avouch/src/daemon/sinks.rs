@@ -202,8 +202,7 @@ impl Sinks {
                 }
                 files.insert(name.clone(), file.path.clone());
             }
-            let problem =
-                |e: &forward::Error| Problem::new(e.code(), e.to_string()).hint(e.hint());
+            let problem = |e: &forward::Error| Problem::new(e.code(), e.to_string()).hint(e.hint());
             let sink =
                 open_sink(name, &config, Arc::new(Document::default()), &secrets).map_err(|e| problem(&e))?;
             let mut datasets = config.datasets.clone();

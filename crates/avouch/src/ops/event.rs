@@ -19,6 +19,7 @@ pub enum EventCmd {
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct EventShow {
     /// Event id (22 characters), or <shard>:<seq>
+    #[arg(allow_hyphen_values = true)]
     pub id: String,
     /// Write a proof that this event is in the log, checkable offline with `avouch verify --event`
     #[arg(long, value_name = "FILE")]
@@ -70,8 +71,10 @@ pub async fn event(args: &Event, node: &Node, caller: &Caller) -> Reply {
     let dataset = batch.dataset_of(0);
     let mut answer = Answer::new("avouch.event/1").query(args);
     if args.raw {
-        answer.document = Some(String::from_utf8_lossy(raw).into_owned());
-        answer.line(String::from_utf8_lossy(raw).into_owned());
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::STANDARD.encode(raw);
+        answer.items.push(serde_json::json!({ "id": args.id, "raw_base64": bytes }));
+        answer.bytes = Some(bytes);
         return Ok(answer);
     }
     let six = shape::six_lines(dataset, raw, &shape::Facts::of(batch, 0));

@@ -24,6 +24,7 @@ mod io;
 mod leaves;
 mod locate;
 mod report;
+mod salvage;
 mod wal;
 
 pub use report::{Counts, FAULTS_MAX, Fault, FaultCode, Level, Report, Verdict};
@@ -39,9 +40,10 @@ use model::Time;
 use report::Findings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-/// A vault that is written to while it is checked can look damaged (a file is expired between two reads). A run that is not clean
-/// and during which the checkpoint moved is done again, up to this often.
+/// A vault that is written to while it is checked can look damaged (a file is expired, a frame is half written between two
+/// reads). A run that is not clean and during which the vault moved is done again, up to this often.
 const RUNS_MAX: usize = 5;
 
 /// A checkpoint that was kept outside the vault.
@@ -106,17 +108,26 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report, VaultError> {
     let mut runs = 0;
     loop {
         runs += 1;
-        let before = checkpoint_bytes(&root);
+        let before = moment(&root);
         let report = run(&root, options)?;
-        let is_settled = report.verdict == Verdict::Proven || checkpoint_bytes(&root) == before;
-        if is_settled || runs == RUNS_MAX {
+        if report.verdict == Verdict::Proven || runs == RUNS_MAX || moment(&root) == before {
             return Ok(report);
         }
     }
 }
 
-fn checkpoint_bytes(root: &Path) -> Option<Vec<u8>> {
-    io::read_small(root, paths::CHECKPOINT, NOTE_BYTES_MAX).ok().flatten()
+/// The checkpoint; path, length and time of each WAL file.
+type Moment = (Option<Vec<u8>>, Vec<(String, u64, Option<SystemTime>)>);
+
+/// What a writer changes all the time: the checkpoint, and length and time of the WAL files.
+fn moment(root: &Path) -> Moment {
+    let checkpoint = io::read_small(root, paths::CHECKPOINT, NOTE_BYTES_MAX).ok().flatten();
+    let (files, _) = io::list(root, paths::WAL).unwrap_or_default();
+    let wal = files.into_iter().filter_map(|path| {
+        let meta = std::fs::symlink_metadata(root.join(&path)).ok()?;
+        Some((path, meta.len(), meta.modified().ok()))
+    });
+    (checkpoint, wal.collect())
 }
 
 fn vault_folder(dir: &Path) -> Result<PathBuf, VaultError> {

@@ -6,17 +6,17 @@ use super::leaves::{Beaten, Leaves};
 use super::report::{Fault, FaultCode, Findings};
 use super::{Context, entries::is_scratch};
 use crate::error::{KeyError, VaultError};
-use crate::format::paths;
 use crate::format::wal::{
-    FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES_MAX, Header, Kind, WalFault, check_frame,
+    FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES_MAX, Header, Kind, PIECE_BYTES, WalFault, check_frame,
 };
+use crate::format::{Crc32c, crc32c, paths};
 use crate::merkle::hex;
 use crate::read::scan;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-/// A frame that is read whole: 512 MiB of payload with its checksums. Larger lengths are refused by the format itself.
+/// Bytes that are looked at together in search of the end of what was written.
 const ZERO_PIECE: usize = 1 << 20;
 
 /// What can be seen of a WAL file without its key.
@@ -27,8 +27,8 @@ struct Walk {
     end_seq: u64,
     /// Where the last whole commit ends.
     valid: u64,
-    /// The first thing wrong behind it: what, and its bytes.
-    broken: Option<(WalFault, u64, u64)>,
+    /// The first thing wrong behind it, and the bytes that may have been changed.
+    broken: Option<(WalFault, Vec<(u64, u64)>)>,
     /// A whole commit lies behind the broken place: then that is damage, not a torn tail.
     goes_on: bool,
 }
@@ -140,14 +140,16 @@ fn one(ctx: &Context<'_>, leaves: &Leaves, number: u64, beaten: &Beaten, found: 
     };
     header(ctx, leaves, number, &walk.header, &fault, found);
     match &walk.broken {
-        Some((what, from, to)) if walk.end_seq < seen || walk.goes_on => {
+        Some((what, places)) if walk.end_seq < seen || walk.goes_on => {
             let until = seen.max(walk.end_seq.saturating_add(1));
-            found.fault(
-                fault(FaultCode::WalDamaged, what.to_string()).bytes(*from, *to).seq(walk.end_seq, until),
-            );
+            for (from, to) in places {
+                let fault = fault(FaultCode::WalDamaged, what.to_string());
+                found.fault(fault.bytes(*from, *to).seq(walk.end_seq, until));
+            }
             return;
         }
-        Some((what, from, _)) => {
+        Some((what, places)) => {
+            let from = places.first().map_or(walk.valid, |(from, _)| *from);
             let text = format!(
                 "`{path}`: tail quarantined from byte {} ({what} at byte {from}): newer than the last heartbeat, so damage and a torn write look the same",
                 walk.valid
@@ -288,12 +290,60 @@ fn walk(file: &File) -> Result<Walk, WalFault> {
             }
             Err((fault, head)) => {
                 let end = head.map_or(len, |h| at.saturating_add(h.frame_bytes() as u64)).min(len);
-                let (from, to) = place(&fault, at, end);
-                break (Some((fault, from, to)), head.is_some_and(|h| commit_follows(file, len, end, &h)));
+                let places = blame(file, len, at, head.as_ref(), &fault);
+                break (Some((fault, places)), head.is_some_and(|h| commit_follows(file, len, end, &h)));
             }
         }
     };
     Ok(Walk { header, end_seq, valid, broken, goes_on })
+}
+
+/// Bytes that may have been changed, where the frame at `at` has a fault. A checksum that does not fit says that its bytes,
+/// or itself, or the length that led to it was changed; in a frame of several pieces the other checksums tell which. (In a
+/// frame of one they cannot: its checksum lies right behind the piece, and a CRC over both is blind to a change of both.)
+fn blame(file: &File, len: u64, at: u64, head: Option<&FrameHead>, fault: &WalFault) -> Vec<(u64, u64)> {
+    let chunk = CHUNK_BYTES as u64;
+    let frame = head.and_then(|h| Some((h, read(file, len, at, h.frame_bytes()).ok()?)));
+    let Some((head, bytes)) = frame else { return vec![(at, len.clamp(at, at + chunk))] };
+    let (payload, end) = (at + FRAME_HEAD_BYTES as u64, at + bytes.len() as u64);
+    if head.length as usize <= PIECE_BYTES {
+        let parts = (at..end).step_by(CHUNK_BYTES);
+        return parts.map(|from| (from, end.min(from + chunk))).collect();
+    }
+    let WalFault::PieceCrc { start, end: piece_end } = fault else {
+        // All pieces fit: the head, or the last checksum.
+        return vec![(at, payload), (end - 4, end)];
+    };
+    let piece = start / PIECE_BYTES;
+    if let Some(field) = damaged_checksum(head, &bytes, piece) {
+        return vec![(at + field as u64, at + field as u64 + 4)];
+    }
+    let place = (payload + *start as u64, payload + *piece_end as u64);
+    // With a wrong length no checksum lies where it is looked for; one that fits clears the length.
+    let is_length_right = piece > 0 || checksum(head, &bytes, 1).is_some_and(|(_, fits)| fits);
+    if is_length_right { vec![place] } else { vec![(at, payload), place] }
+}
+
+/// Where the checksum of a piece lies in its frame, and whether it fits.
+fn checksum(head: &FrameHead, frame: &[u8], piece: usize) -> Option<(usize, bool)> {
+    let length = head.length as usize;
+    let from = FRAME_HEAD_BYTES + piece * PIECE_BYTES;
+    let bytes = frame.get(from..(from + PIECE_BYTES).min(FRAME_HEAD_BYTES + length))?;
+    let field = FRAME_HEAD_BYTES + length + 4 * piece;
+    Some((field, frame.get(field..field + 4)? == crc32c(bytes).to_le_bytes().as_slice()))
+}
+
+/// The checksum field of `piece`, if the frame is right with another value in it: then the field is what was changed.
+fn damaged_checksum(head: &FrameHead, frame: &[u8], piece: usize) -> Option<usize> {
+    let (field, _) = checksum(head, frame, piece)?;
+    let from = FRAME_HEAD_BYTES + piece * PIECE_BYTES;
+    let bytes = frame.get(from..(from + PIECE_BYTES).min(FRAME_HEAD_BYTES + head.length as usize))?;
+    let (body, last) = frame.split_last_chunk::<4>()?;
+    let mut crc = Crc32c::default();
+    crc.update(body.get(..field)?);
+    crc.update(&crc32c(bytes).to_le_bytes());
+    crc.update(body.get(field + 4..)?);
+    (crc.finish() == u32::from_le_bytes(*last)).then_some(field)
 }
 
 /// Whether a later commit lies behind the broken frame `head`, which ends at `at`. The commit frame of the broken commit

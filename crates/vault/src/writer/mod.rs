@@ -9,6 +9,7 @@ mod open;
 mod queue;
 mod recover;
 mod retain;
+mod rows;
 mod seal;
 mod segment_file;
 mod settings;

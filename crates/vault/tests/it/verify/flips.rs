@@ -1,7 +1,7 @@
 //! One flipped byte per run, in every kind of evidence file.
 
 use super::made::{Copy, Kind, Mode};
-use super::{Dice, of};
+use super::{Dice, of, only};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use vault::format::wal::{FrameHead, HEADER_BYTES_MAX, Header, Kind as FrameKind};
@@ -80,12 +80,16 @@ fn attack_01_side() {
 
 #[test]
 fn attack_01_tile() {
-    flip_all(Mode::Sse, Kind::Tile, |_, _, _| ());
+    flip_all(Mode::Sse, Kind::Tile, |report, _, _| {
+        only(report, FaultCode::TileDamaged);
+    });
 }
 
 #[test]
 fn attack_01_entry() {
-    flip_all(Mode::Sse, Kind::Entries, |_, _, _| ());
+    flip_all(Mode::Sse, Kind::Entries, |report, _, _| {
+        only(report, FaultCode::EntryDamaged);
+    });
 }
 
 /// More than a flipped bit: entries cannot be made whole again, and what they said is unknown; nobody else is blamed for it.
@@ -126,6 +130,7 @@ fn attack_01_wrapped_key() {
         let report = flipped(&copy, &path, at, 1, || copy.verify("files"));
         if report.verdict == Verdict::Damaged {
             check_located(&report, &path, at);
+            only(&report, FaultCode::KeyDamaged);
             caught += 1;
         }
     }
@@ -137,7 +142,7 @@ fn commits(copy: &Copy, path: &str) -> (u64, Vec<u64>) {
     let bytes = copy.read(path);
     let (_, header, _) = Header::decode(&bytes[..bytes.len().min(HEADER_BYTES_MAX)]).unwrap();
     let (mut at, mut ends) = (header, Vec::new());
-    while let Ok(Some(head)) = FrameHead::decode(bytes[at..].first_chunk().unwrap()) {
+    while let Some(Ok(Some(head))) = bytes[at..].first_chunk().map(FrameHead::decode) {
         at += head.frame_bytes();
         if head.kind == FrameKind::Commit {
             ends.push(at as u64);
@@ -167,6 +172,54 @@ fn attack_20_wal() {
         let report = flipped(&copy, &path, at, bit, || copy.verify("files"));
         assert_eq!((report.verdict, report.exit_code()), (Verdict::Proven, 0), "byte {at}\n{report}");
         assert!(report.to_string().contains("tail quarantined"), "byte {at}\n{report}");
+    }
+}
+
+/// A frame of several checksummed pieces: the others tell what was changed.
+#[test]
+fn attack_20_wal_large_frame() {
+    let (copy, mut dice) = (Copy::empty(), Dice::new());
+    let open = super::made::Open::new(&copy.root(), Mode::Sse, 0, |_| {});
+    open.append("syslog", 1_000, 400);
+    open.beat();
+    drop(open);
+    let path = copy.files(Kind::Wal).pop().unwrap();
+    let (header, ends) = commits(&copy, &path);
+    let bytes = copy.read(&path);
+    let head = FrameHead::decode(bytes[header as usize..].first_chunk().unwrap()).unwrap().unwrap();
+    assert!(head.length > 5 << 16, "the test needs a frame of several pieces");
+    let checksums = header + 18 + u64::from(head.length);
+    for i in 0..runs() as u64 {
+        let at = match i % 3 {
+            0 => header + dice.below(18),
+            1 => checksums + dice.below(4 * 7),
+            _ => dice.below(ends[0]),
+        };
+        let bit = 1 << dice.below(8);
+        let report = flipped(&copy, &path, at, bit, || copy.verify("files"));
+        check_located(&report, &path, at);
+    }
+}
+
+/// Heads and checksums of frames, which random flips seldom meet.
+#[test]
+fn attack_20_wal_frame_fields() {
+    let (copy, mut dice) = (Copy::of(Mode::Pme), Dice::new());
+    let path = copy.files(Kind::Wal).pop().unwrap();
+    let (header, ends) = commits(&copy, &path);
+    let bytes = copy.read(&path);
+    let (mut at, mut fields) = (header as usize, (0..header).collect::<Vec<u64>>());
+    while (at as u64) < ends[ends.len() - 2] {
+        let head = FrameHead::decode(bytes[at..].first_chunk().unwrap()).unwrap().unwrap();
+        let (payload, end) = (at + 18 + head.length as usize, at + head.frame_bytes());
+        fields.extend((at..at + 18).chain(payload..end).map(|b| b as u64));
+        at = end;
+    }
+    for _ in 0..runs() * 2 {
+        let at = fields[dice.below(fields.len() as u64) as usize];
+        let bit = 1 << dice.below(8);
+        let report = flipped(&copy, &path, at, bit, || copy.verify("files"));
+        check_located(&report, &path, at);
     }
 }
 

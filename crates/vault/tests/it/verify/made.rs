@@ -126,7 +126,8 @@ impl Open {
         let clock = Arc::new(Now(AtomicI64::new(START + at)));
         let host = Host {
             clock: clock.clone(),
-            random: Arc::new(Counted(AtomicU64::new(unique() << 32))),
+            // The same vault in every run and whatever ran before; another one for another mode or beginning.
+            random: Arc::new(Counted(AtomicU64::new((at as u64) << 32 | (mode as u64) << 24))),
             keys: keys(),
             derive: Arc::new(Words("user")),
             disk: Arc::new(LocalDisk),
@@ -235,9 +236,22 @@ pub struct Temp(pub PathBuf);
 
 impl Temp {
     pub fn new() -> Temp {
+        static SWEPT: std::sync::Once = std::sync::Once::new();
+        SWEPT.call_once(sweep);
         let path = std::env::temp_dir().join(format!("avouch-verify-{}-{}", std::process::id(), unique()));
         fs::create_dir_all(&path).unwrap();
         Temp(path)
+    }
+}
+
+/// Removes what earlier runs left: the built vaults live until their process ends.
+fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|n| n.strip_prefix("avouch-verify-")?.split_once('-'));
+        if pid.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -109,7 +109,7 @@ fn other_bytes_other_key_other_claims() {
     refused(&proof, b"something else", &vkey, "proof.other_raw");
     refused(&proof, &[&raw[..], b"\n"].concat(), &vkey, "proof.other_raw");
     let stranger = Copy::empty();
-    drop(Open::new(&stranger.root(), Mode::Sse, 0, |_| {}));
+    drop(Open::new(&stranger.root(), Mode::Sse, 1, |_| {}));
     refused(&proof, &raw, &stranger.vkey(), "merkle.unknown_key");
 
     let parsed = TlogProof::parse(proof.as_bytes()).unwrap();

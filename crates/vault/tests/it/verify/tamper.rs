@@ -234,7 +234,7 @@ fn attack_10_rewritten_history() {
 fn attack_11_swapped_signing_key() {
     let copy = Copy::of(Mode::Sse);
     let stranger = Copy::empty();
-    drop(Open::new(&stranger.root(), Mode::Sse, 0, |_| {}));
+    drop(Open::new(&stranger.root(), Mode::Sse, 1, |_| {}));
     let report = copy.verify_with("log", |o| o.vkey = Some(stranger.vkey()));
     assert!(
         of(&report, FaultCode::CheckpointBad)[0].detail.contains("no signature by a known key"),
