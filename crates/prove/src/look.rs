@@ -320,6 +320,7 @@ mod tests {
 
     #[test]
     fn a_scope_that_cannot_be_listed_is_unknown() {
+        // F1: not able to look is unknown, with what is missing.
         check(
             "{ buckets: all }",
             "{\"bucket\": \"all\"} 7d None Some(\"permission: s3:ListAllMyBuckets\") None",

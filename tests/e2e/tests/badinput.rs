@@ -207,7 +207,6 @@ fn a_full_disk_stops_intake_and_nothing_else() {
     };
     let yaml = API
         .replace("sources:", "vault: { reserve: 8MiB }\nsources:")
-        .replace("dataset: app.test", "dataset: app.test")
         .replace("0\" }, dataset", "0\", commit_deadline: 2s }, dataset");
     let mut serve = Serve::start(&scratch, &yaml);
     let key = serve.key("c1", "api");

@@ -6,6 +6,7 @@ use avouch_e2e::scratch::copy_folder;
 use avouch_e2e::{PATIENCE, Scratch, Serve, skipped, text, wait_for};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// A daemon on a copy of the kept demo: an estate with findings, controls and a vault.
 #[track_caller]
@@ -66,7 +67,7 @@ fn pages(serve: &Serve) -> Vec<(String, Vec<&'static str>)> {
         ("/search".to_owned(), vec![]),
         ("/search?q=StopLogging&range=30d".to_owned(), vec!["StopLogging"]),
         (format!("/events/{event}"), vec!["StopLogging"]),
-        ("/vault".to_owned(), vec!["nothing changed"]),
+        ("/vault".to_owned(), vec!["Verify now"]),
         ("/help".to_owned(), vec![]),
     ]
 }
@@ -218,16 +219,25 @@ fn forms_work_without_scripts() {
     let vault = page(&serve, &cookie, "/vault").is(200).text();
     let done = send("/vault/verify", &format!("token={}", token(&vault)));
     assert!(matches!(done.status, 200 | 303), "{} {}", done.status, done.words());
+    let checked = page(&serve, &cookie, "/vault").is(200);
+    assert!(
+        checked.text().contains("nothing changed")
+            && !checked.text().contains("Nothing has been checked yet"),
+        "after `Verify now`: {}",
+        checked.words()
+    );
 
     let findings = serve.run(&["findings", "list", "--severity", "high+", "-o", "json"]).ok().items();
     let id = text(&findings[0], "/id").to_owned();
     let path = format!("/findings/{id}");
     let html = page(&serve, &cookie, &path).is(200).text();
     let version = version_of(&html);
+    let until = Command::new("date").args(["-u", "-d", "+30 days", "+%F"]).output().expect("date runs");
+    let until = String::from_utf8_lossy(&until.stdout).trim().to_owned();
     let done = send(
         &format!("{path}/suppress"),
         &format!(
-            "token={}&version={version}&owner=ana&reason=expected+until+the+move&until=2099-01-01",
+            "token={}&version={version}&owner=ana&reason=expected+until+the+move&until={until}",
             token(&html)
         ),
     );
@@ -235,11 +245,12 @@ fn forms_work_without_scripts() {
     let hidden = serve.run(&["findings", "list", "--state", "suppressed", "-o", "json"]).ok().items();
     assert!(hidden.iter().any(|f| text(f, "/id") == id), "the form changed nothing: {hidden:?}");
     // A form from before somebody else's change, and one that lacks its reason, change nothing and say so.
+    serve.run(&["findings", "assign", &id, "--to", "ben", "--reason", "on call"]).ok();
     let old =
         send(&format!("{path}/resolve"), &format!("token={}&version={version}&reason=done", token(&html)));
     assert!(
         matches!(old.status, 400 | 409 | 412),
-        "a form of an older version: {} {}",
+        "a form of an older state is taken: {} {}",
         old.status,
         old.words()
     );
@@ -312,6 +323,7 @@ fn chromium_shows_every_page_with_and_without_scripts() {
     }
     // A link works as well.
     browser.open(&at("/findings"));
+    browser.and_load(|b| b.press("main a[data-open]"));
     browser.and_load(|b| b.press("main a[href^='/findings/']"));
     if !browser.html().contains("/suppress") {
         wrong.push("a finding does not open without scripts".to_owned());
@@ -340,6 +352,10 @@ fn chromium_shows_every_page_with_and_without_scripts() {
             wrong.push(format!("{theme}: the page is {colour}"));
         }
     }
+    browser.open(&at("/vault"));
+    browser.and_load(|b| b.press("form[action='/vault/verify'] button"));
+    look(&mut browser, "/vault after `Verify now`", &["nothing changed"], &mut wrong);
+    browser.screenshot(&dir.join("vault-verified.png"));
     // A telephone: nothing is cut off sideways.
     size(&mut browser, 390, 800, true);
     for (path, _) in &all {

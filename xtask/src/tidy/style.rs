@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// T8: no inline script or style, no htmx feature that needs eval, no asset from elsewhere, unescaped HTML only where allowed.
 pub fn web(root: &Path) -> Result<Verdict> {
-    const RAW_HTML_ALLOWED: [&str; 2] = ["crates/web/src/layout.rs", "crates/web/src/picture.rs"];
+    const RAW_HTML_ALLOWED: [&str; 2] = ["crates/web/src/page/mod.rs", "crates/web/src/page/picture.rs"];
     let mut breaches = Vec::new();
     let mut n = 0;
     for file in files(&root.join("crates/web/src"), &[".rs"])? {
@@ -31,7 +31,9 @@ pub fn web(root: &Path) -> Result<Verdict> {
                     "use a class of app.css or an SVG presentation attribute",
                 );
             }
-            if ["hx-on", "hx-ext", "js:", "onclick"].iter().any(|b| code.contains(b)) {
+            if !code.starts_with('"')
+                && ["hx-on", "hx-ext", "js:", "onclick"].iter().any(|b| code.contains(b))
+            {
                 breach("needs eval or inline script", "plain hx-get/hx-post/hx-target, or app.js");
             }
             if ["src=\"http", "href=\"http://", "url(http"].iter().any(|b| code.contains(b)) {
@@ -72,7 +74,7 @@ pub fn exceptions(root: &Path) -> Result<Verdict> {
             });
         }
         let body = text.split("#[cfg(test)]\nmod ").next().unwrap_or(&text);
-        let in_tests = file.components().any(|c| c.as_os_str() == "tests");
+        let in_tests = stem == "tests" || file.components().any(|c| c.as_os_str() == "tests");
         if !in_tests && body.lines().count() > 500 {
             large += 1;
             if !list.lines().any(|l| l.split_whitespace().next() == Some(place.as_str())) {

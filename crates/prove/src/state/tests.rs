@@ -404,6 +404,7 @@ fn a_planned_attested_control_waits_for_its_day() {
 /// this path, and nothing that says no.
 #[test]
 fn proven_is_never_said_without_a_live_passing_run() {
+    // C1: "proven" only from a live proof by exercise.
     let answers = [
         yes(),
         no(),

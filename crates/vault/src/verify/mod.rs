@@ -27,7 +27,7 @@ mod report;
 mod salvage;
 mod wal;
 
-pub use report::{Counts, FAULTS_MAX, Fault, FaultCode, Level, Report, Verdict};
+pub use self::report::{Counts, FAULTS_MAX, Fault, FaultCode, Level, Report, Verdict};
 
 use crate::error::VaultError;
 use crate::format::{Digest, VaultJson, paths};

@@ -1,9 +1,9 @@
 //! The preparer gives seqs, writes envelopes and hashes; the encoder compresses and encrypts. No allocation per event.
 
 use super::Ack;
+use super::core::Shared;
 use super::queue::{Item, Pending, Reply, Work};
 use super::rows::frames_of;
-use super::shared::Shared;
 use crate::disk::{DiskFile, replace_file_durable};
 use crate::error::VaultError;
 use crate::format::envelope::Pieces;

@@ -1,6 +1,6 @@
 //! The outer log: entries, tiles, checkpoint (`vault.md` 5, Publishing order).
 
-use super::shared::Shared;
+use super::core::Shared;
 use crate::disk::{Disk, create_folders, replace_file, replace_file_durable};
 use crate::error::VaultError;
 use crate::format::leaf::{Body, Heartbeat, Leaf};

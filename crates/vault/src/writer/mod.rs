@@ -1,9 +1,10 @@
 //! The writer half: append, group commit, seal, publish, recover, retain.
 //!
 //! Threads: *prepare* turns waiting batches into one commit, *encode* compresses and encrypts it, *sync* makes it durable and
-//! answers, *seal* turns closed WAL files into segments, *keep* drives the rhythm. They share [`shared::Shared`] and nothing else.
+//! answers, *seal* turns closed WAL files into segments, *keep* drives the rhythm. They share [`core::Shared`] and nothing else.
 
 mod commit;
+mod core;
 mod log;
 mod open;
 mod queue;
@@ -13,7 +14,6 @@ mod rows;
 mod seal;
 mod segment_file;
 mod settings;
-mod shared;
 mod status;
 mod sync;
 mod tick;
@@ -24,6 +24,7 @@ pub use retain::Expired;
 pub use settings::{DatasetSettings, Settings};
 pub use status::{DatasetStatus, Status};
 
+use self::core::Shared;
 use crate::error::VaultError;
 use crate::format::Digest;
 use crate::format::event::sha256;
@@ -34,7 +35,6 @@ use crate::traits::Host;
 use model::{Batch, EventId, Time};
 use open::PERMIT_BYTES;
 use queue::Pending;
-use shared::Shared;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

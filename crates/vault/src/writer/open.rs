@@ -1,13 +1,13 @@
 //! Opening a vault for writing: lock, keys, log, recovery, threads.
 
 use super::commit::{Preparer, Start, run_encoder};
+use super::core::{Facts, MonotoneClock, Shared};
 use super::log::{Log, remove_beyond, source, take_over};
 use super::queue::Queue;
 use super::recover::{Quarantined, RecoveredWal, Recoverer, Recovery};
 use super::retain::{changed_settings, delete};
 use super::seal::{self, SealQueue};
 use super::settings::Settings;
-use super::shared::{Facts, MonotoneClock, Shared};
 use super::sync::Syncer;
 use super::tick;
 use crate::disk::{create_folders, replace_file_durable};

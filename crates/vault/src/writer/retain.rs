@@ -3,8 +3,8 @@
 //! Order: leaf and checkpoint, then the segment leaves the view, then wraps, files and side files are deleted. A crash in between
 //! leaves files whose expire leaf is published: the next start deletes them.
 
+use super::core::Shared;
 use super::settings::Settings;
-use super::shared::Shared;
 use crate::error::VaultError;
 use crate::format::leaf::{Body, Config, Expire, ExpireAction, ExpireList, Policy};
 use crate::format::{Digest, parse_hex16, paths};

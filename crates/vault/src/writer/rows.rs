@@ -1,8 +1,8 @@
 //! Rows of a commit: seqs, envelopes, leaves. The innermost loop of append.
 
 use super::Ack;
+use super::core::Shared;
 use super::queue::Pending;
-use super::shared::Shared;
 use crate::format::envelope::{Pieces, write_row};
 use crate::format::event::{Salter, event_leaf, sha256};
 use crate::format::wal::{begin_batch, push_row};

@@ -3,9 +3,9 @@
 //! Order: data and side files durable → leaves → checkpoint → WAL deleted. A crash anywhere in between leaves either files that no
 //! leaf names (put aside at the next start, and sealed again) or a WAL whose leaves are published (deleted at the next start).
 
+use super::core::Shared;
 use super::queue::Reply;
 use super::segment_file::{SealedFile, SegmentWriter};
-use super::shared::Shared;
 use crate::error::VaultError;
 use crate::format::event::{Salter, wal_root};
 use crate::format::leaf::{Body, POSITION_BYTES_MAX, POSITIONS_MAX, Segment, positions_digest};

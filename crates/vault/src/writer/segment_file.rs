@@ -1,6 +1,6 @@
 //! Writing one Parquet file: settings, encryption, hashes on the way to the disk.
 
-use super::shared::Shared;
+use super::core::Shared;
 use crate::columns;
 use crate::disk::{DiskFile, create_folders, replace_file_durable};
 use crate::error::VaultError;

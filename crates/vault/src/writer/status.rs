@@ -1,5 +1,5 @@
 use super::commit::reserve;
-use super::shared::Shared;
+use super::core::Shared;
 use crate::disk::Space;
 use crate::merkle::Checkpoint;
 use crate::read::Snapshot;

@@ -1,7 +1,7 @@
 //! The syncer: one write, one fdatasync, then everybody who waited is told (V2).
 
 use super::commit::{FULL_WAIT, Prepared, PreparedCommit, has_room};
-use super::shared::Shared;
+use super::core::Shared;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

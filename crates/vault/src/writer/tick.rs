@@ -1,7 +1,7 @@
 //! The rhythm: heartbeats, sealing by age, expiry.
 
+use super::core::Shared;
 use super::retain;
-use super::shared::Shared;
 use crate::error::VaultError;
 use model::Time;
 use std::sync::atomic::{AtomicI64, Ordering};

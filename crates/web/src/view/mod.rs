@@ -7,6 +7,9 @@ mod overview;
 mod search;
 mod vault;
 
+pub use self::vault::{
+    AccessEntry, Checkpoint, Damage, DatasetState, Quarantined, SealState, VaultPage, Verification,
+};
 pub use control::{ControlCounts, ControlDetail, ControlList, ControlRow, InstanceState, Run, StateChange};
 pub use event::{Act, EventDetail, Field, Forwarded, OtherQuestion, ProofView, RawPreview, SixLines};
 pub use finding::{
@@ -17,9 +20,6 @@ pub use overview::{
     VaultBrief,
 };
 pub use search::{Bucket, ScanFacts, SearchAnswer, SearchRequest, SearchRow};
-pub use vault::{
-    AccessEntry, Checkpoint, Damage, DatasetState, Quarantined, SealState, VaultPage, Verification,
-};
 
 use serde::Serialize;
 

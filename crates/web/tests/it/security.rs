@@ -152,6 +152,7 @@ async fn roles_by_routes_equal_the_table() {
         }
         let refused = s.console.refused.lock().unwrap();
         let expect = ROUTES.iter().filter(|r| !may(role, r.action)).count();
+        // F3: a refusal is told to the console, which records it.
         assert_eq!(refused.len(), expect, "F3: each refusal is told to the console");
         assert!(refused.iter().all(|r| r.code == "web.denied" && r.caller.is_some()));
     }
