@@ -27,7 +27,8 @@ pub fn check(root: &Path) -> Result<Verdict> {
         files(&root.join("crates"), &[".rs"])?.into_iter().chain(files(&root.join("tests"), &[".rs"])?)
     {
         let text = read(&file)?;
-        let whole_test = file.components().any(|c| c.as_os_str() == "tests");
+        let whole_test = file.file_stem().is_some_and(|s| s == "tests")
+            || file.components().any(|c| c.as_os_str() == "tests");
         let mut in_test = whole_test;
         for (i, line) in text.lines().enumerate() {
             in_test |= line.contains("#[cfg(test)]");
