@@ -2,6 +2,7 @@
 
 mod badinput;
 mod cloudtrail;
+mod commands;
 mod crash;
 mod demo;
 mod forward;

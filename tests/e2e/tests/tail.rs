@@ -1,5 +1,6 @@
 //! Followed files: rotation, truncation and crashes lose nothing and double nothing.
 
+use avouch_e2e::product::command;
 use avouch_e2e::{PATIENCE, Scratch, Serve, number, text, wait_until};
 use std::fs::rename;
 
@@ -76,4 +77,21 @@ fn a_last_line_without_an_end_is_taken_and_flagged() {
     let event =
         serve.run(&["event", "show", &format!("0:{}", number(&row[0], "/seq")), "-o", "json"]).ok().items();
     assert!(text(&event[0], "/envelope/flags").contains("partial"), "{}", event[0]["envelope"]);
+}
+
+/// `avouch serve < file`: every line is read, and the daemon goes on after the end.
+#[test]
+fn standard_input_is_a_source() {
+    let scratch = Scratch::new("stdin");
+    let input = scratch.write("input", lines(0..500));
+    scratch.write(
+        "data/avouch.yaml",
+        "server: { listen: \"127.0.0.1:0\" }\nsources:\n  pipe: { stdin: {}, dataset: app.log }\n",
+    );
+    let mut c = command(&scratch);
+    c.stdin(std::fs::File::open(input).expect("it was written"));
+    let mut serve = Serve::through(&scratch, c);
+    settled(&serve, 500);
+    assert!(serve.is_alive(), "the end of the input ended the daemon");
+    assert_eq!(serve.terminate(), 0);
 }
