@@ -9,15 +9,21 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+macro_rules! exit_codes {
+    () => {
+        "exit codes: 0 worked, 1 the answer is bad, 2 did not work, 3 some things could not be looked at, 4 evidence damaged"
+    };
+}
+
 /// Printed under every help page: what a script may rely on.
-pub const EXIT_CODES: &str = "exit codes: 0 worked, 1 the answer is bad, 2 did not work, 3 some things could not be looked at, 4 evidence damaged";
+pub const EXIT_CODES: &str = exit_codes!();
 
 #[derive(Parser)]
 #[command(
     name = "avouch",
     version,
     about = "Security monitoring that proves itself",
-    after_help = EXIT_CODES,
+    after_help = concat!("every command: avouch help more\n", exit_codes!()),
     disable_help_subcommand = true,
     propagate_version = true,
     max_term_width = 110
@@ -33,13 +39,13 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
     /// Data folder [default: the running daemon's, else the running demo's, else /var/lib/avouch for root, else the XDG data folder]
-    #[arg(long, global = true, env = "AVOUCH_DATA_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "AVOUCH_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Configuration file
-    #[arg(long, short = 'c', global = true, env = "AVOUCH_CONFIG", value_name = "FILE")]
+    #[arg(long, short = 'c', global = true, env = "AVOUCH_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Output form
-    #[arg(long = "format", short = 'o', global = true, value_enum, value_name = "FORM")]
+    /// Output form: table, json, jsonl, csv; html where a command says so
+    #[arg(long = "format", short = 'o', global = true, value_enum, hide_possible_values = true, value_name = "FORM")]
     pub form: Option<Form>,
     /// Short for `-o json`
     #[arg(long, global = true, conflicts_with = "form")]

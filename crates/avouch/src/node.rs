@@ -277,8 +277,13 @@ impl Node {
 
 /// A batch of our own JSON events.
 pub fn own_batch(dataset: &str, events: &[Value]) -> Batch {
+    own_batch_from(dataset, events, Provenance::new("avouch"))
+}
+
+/// The same, where the envelope has more to say.
+pub fn own_batch_from(dataset: &str, events: &[Value], provenance: Provenance) -> Batch {
     let mut batch = Batch::builder();
-    let provenance = batch.provenance(Provenance::new("avouch"));
+    let provenance = batch.provenance(provenance);
     let name = batch.dataset(dataset);
     let at = now();
     for event in events {

@@ -271,17 +271,38 @@ pub fn load(path: Option<&Path>, environment: &[(String, String)]) -> Result<Loa
     if !problems.is_empty() {
         return Err(problems);
     }
-    let config: Config = match serde_json::from_value(tree.value.clone()) {
+    // The path is asked for because serde's own message names neither the key nor the value.
+    let config: Config = match serde_path_to_error::deserialize(&tree.value) {
         Ok(c) => c,
-        Err(e) => {
-            return Err(vec![
-                Problem::new("config.bad_value", e.to_string())
-                    .hint("`avouch config schema` describes every key"),
-            ]);
-        }
+        Err(e) => return Err(vec![bad_value(&e, &tree)]),
     };
     problems.extend(meaning(&config, &tree));
     if problems.is_empty() { Ok(Loaded { config, tree, files }) } else { Err(problems) }
+}
+
+fn bad_value(e: &serde_path_to_error::Error<serde_json::Error>, tree: &Tree) -> Problem {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in e.path() {
+        match segment {
+            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            // Alternatives of an enum are no keys of the file.
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let key = pointer.trim_start_matches('/').replace('/', ".");
+    let value = match tree.value.pointer(&pointer) {
+        Some(Value::String(s)) => format!("`{s}`: "),
+        Some(v @ (Value::Number(_) | Value::Bool(_))) => format!("`{v}`: "),
+        _ => String::new(),
+    };
+    let problem = Problem::new("config.bad_value", format!("{key}: {value}{}", e.inner()))
+        .hint("`avouch config schema` describes every key");
+    match tree.place(&pointer, "this value") {
+        Some(place) => problem.at(place),
+        None => problem,
+    }
 }
 
 /// What the schema cannot see: settings that contradict each other or the world.

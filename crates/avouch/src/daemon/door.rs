@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use vault::{Vault, VaultError};
 
+/// Room for everything in a dead letter but its bytes: reason, origin and names are bounded far below this.
+const LETTER_ENVELOPE_BYTES: usize = 64 << 10;
+
 /// A drill whose canaries may arrive, with the counters that were used.
 struct Run {
     open: OpenRun,
@@ -22,6 +25,8 @@ struct Run {
 
 pub struct Door {
     vault: Vault,
+    /// `vault.max_event`: what is longer becomes a dead letter here, since sending it again would never help.
+    event_bytes_max: usize,
     plans: BTreeMap<String, Plan>,
     standard: Plan,
     /// Per source: ids of what it delivered lately. The lock is held over the append, so that a second copy is answered only when
@@ -42,6 +47,7 @@ impl Door {
         }
         Ok(Door {
             vault,
+            event_bytes_max: config.vault.max_event.bytes(),
             plans,
             standard: Plan::default(),
             windows: Mutex::new(BTreeMap::new()),
@@ -113,7 +119,36 @@ impl Door {
         }
     }
 
+    /// Appends what the vault can take and buries what is too long for it, so that one event never holds up its source.
     async fn store(&self, batch: &Batch) -> Result<Vec<Receipt>, IntakeError> {
+        let is_long = |row: &model::Row| row.raw.len() > self.event_bytes_max;
+        if !batch.rows.iter().any(is_long) {
+            return self.append_all(batch).await;
+        }
+        for (i, row) in batch.rows.iter().enumerate().filter(|(_, r)| is_long(r)) {
+            let p = batch.provenance_of(i);
+            let letter = DeadLetter {
+                stage: "decode",
+                source: p.source.to_string(),
+                decoder: String::new(),
+                reason: format!("an event of {} bytes is above `vault.max_event` of {}", row.raw.len(), self.event_bytes_max),
+                offset: 0,
+                origin: p.origin.as_deref().unwrap_or_default().to_owned(),
+                bytes: bytes::Bytes::copy_from_slice(batch.bytes(row.raw)),
+            };
+            self.write(letter).await?;
+        }
+        let rows = batch.rows.iter().filter(|r| !is_long(r)).copied().collect();
+        let mut stored = self.append_all(&batch.with_rows(rows)).await?.into_iter();
+        let refused = Receipt::Refused { reason: collect::Refused::TooLarge };
+        Ok(batch
+            .rows
+            .iter()
+            .filter_map(|row| if is_long(row) { Some(refused) } else { stored.next() })
+            .collect())
+    }
+
+    async fn append_all(&self, batch: &Batch) -> Result<Vec<Receipt>, IntakeError> {
         let source: Arc<str> = batch.provenances.first().map_or_else(|| "".into(), |p| Arc::clone(&p.source));
         let plan = self.plans.get(&*source).unwrap_or(&self.standard);
         let shaped = shape::intake(batch, plan, now(), &self.open_runs());
@@ -169,12 +204,16 @@ impl Intake for Door {
 #[async_trait]
 impl DeadLetters for Door {
     async fn write(&self, letter: DeadLetter) -> Result<(), IntakeError> {
-        let text = std::str::from_utf8(&letter.bytes).ok();
+        // A letter is an event itself and must fit: its bytes are cut so that even as base64 they do.
+        let room = self.event_bytes_max.saturating_sub(LETTER_ENVELOPE_BYTES) / 4 * 3;
+        let kept = letter.bytes.get(..room).unwrap_or(&letter.bytes);
+        let is_short = |t: &&str| serde_json::to_string(t).is_ok_and(|t| t.len() <= room / 3 * 4);
+        let text = std::str::from_utf8(kept).ok().filter(is_short);
         let event = serde_json::json!({
             "schema": "avouch.dead_letter/1", "time": now().to_string(), "stage": letter.stage, "source": letter.source,
             "decoder": letter.decoder, "reason": letter.reason, "offset": letter.offset, "origin": letter.origin,
-            "bytes": letter.bytes.len(), "text": text,
-            "base64": text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(&letter.bytes)),
+            "bytes": letter.bytes.len(), "kept": kept.len(), "text": text,
+            "base64": text.is_none().then(|| base64::engine::general_purpose::STANDARD.encode(kept)),
         });
         self.vault.append(own_batch("avouch.dead_letter", &[event])).await.map(drop).map_err(refused)
     }

@@ -3,15 +3,16 @@
 use super::door::Door;
 use super::{socket, watch};
 use crate::client;
-use crate::node::{Node, now, own_batch};
+use crate::node::{Node, now, own_batch, own_batch_from};
 use crate::ops::Caller;
 use crate::problem::Problem;
 use alert::{Alerts, Notice, Occasion};
 use collect::{Access, AccessLog, ApiKey, Grant, KeyRefusal, KeyRing, Keys, Mode, Running};
-use model::Time;
+use model::{Provenance, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch as signal};
@@ -102,12 +103,17 @@ impl KeyRing for KeyBook {
 }
 
 /// Writes the access log of the HTTP intake without slowing its answers.
-struct AccessWriter(mpsc::Sender<(String, Access)>);
+struct AccessWriter {
+    to: mpsc::Sender<(String, Access)>,
+    lost: Arc<AtomicU64>,
+}
 
 impl AccessLog for AccessWriter {
     fn record(&self, source: &str, access: Access) {
-        // A full queue means that the vault is behind: the requests themselves are events already.
-        let _ = self.0.try_send((source.to_owned(), access));
+        // A full queue means that the vault is behind. The requests themselves are events already; what the log misses is said.
+        if self.to.try_send((source.to_owned(), access)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -122,11 +128,12 @@ impl Pipeline {
         let keys = Arc::new(KeyBook::default());
         keys.reload(node).await?;
         let (access, access_waiting) = mpsc::channel(ACCESS_WAITING_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
         let host = collect::Host {
             intake: Arc::clone(&door) as _,
             dead_letters: Arc::clone(&door) as _,
             keys: Arc::clone(&keys) as _,
-            access_log: Arc::new(AccessWriter(access)),
+            access_log: Arc::new(AccessWriter { to: access, lost: Arc::clone(&lost) }),
             host_id: host_id(node).await?.into(),
         };
         recall(node, &door).await?;
@@ -140,7 +147,7 @@ impl Pipeline {
                 .map_err(|e| Problem::new(e.code(), e.to_string()).hint(e.hint()))?;
             running.insert(name.clone(), started);
         }
-        tasks.spawn(write_access(vault, access_waiting));
+        tasks.spawn(write_access(vault, access_waiting, lost));
         tasks.spawn(watch::run(Arc::clone(node), stopping.clone()));
         tasks.spawn(watch::housekeeping(Arc::clone(node), stopping.clone()));
         tasks.spawn(super::alerting::run(Arc::clone(node), Arc::clone(&alerts), stopping.clone()));
@@ -315,19 +322,29 @@ async fn recall(node: &Node, door: &Door) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn write_access(vault: Vault, mut waiting: mpsc::Receiver<(String, Access)>) {
+async fn write_access(vault: Vault, mut waiting: mpsc::Receiver<(String, Access)>, lost: Arc<AtomicU64>) {
     let mut entries = Vec::new();
     while waiting.recv_many(&mut entries, 512).await > 0 {
-        let events: Vec<serde_json::Value> = entries
-            .drain(..)
-            .filter_map(|(source, access)| {
-                let mut v = serde_json::to_value(access).ok()?;
-                v.as_object_mut()?.insert("source".to_owned(), source.into());
-                Some(v)
-            })
-            .collect();
-        if vault.append(own_batch("avouch.http", &events)).await.is_err() {
-            break;
+        // The record has the ten fields of P-5 and no more; which source was asked is a fact of the envelope (E1).
+        let mut by_source: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
+        for (source, access) in entries.drain(..) {
+            by_source.entry(source).or_default().extend(serde_json::to_value(access).ok());
+        }
+        for (source, events) in by_source {
+            let from = Provenance::new("avouch").origin(&serde_json::json!({ "listener": source }));
+            if vault.append(own_batch_from("avouch.http", &events, from)).await.is_err() {
+                return;
+            }
+        }
+        let missed = lost.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            let event = serde_json::json!({
+                "schema": "avouch.audit/1", "time": now().to_string(), "who": "avouch",
+                "what": "access log entries lost", "why": "requests came faster than their log could be stored", "detail": { "entries": missed },
+            });
+            if vault.append(own_batch("avouch.audit", &[event])).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -38,7 +38,10 @@ pub struct SinkState {
     pub state: String,
     /// Selected events not finished yet.
     pub waiting: u64,
+    /// The sink has them, those it had already included.
     pub done: u64,
+    /// Of `done`: sent again after an answer was lost, and found there.
+    pub duplicate: u64,
     pub dead: u64,
     pub why: String,
     pub oldest: Option<Time>,
@@ -203,8 +206,10 @@ impl Sinks {
                 files.insert(name.clone(), file.path.clone());
             }
             let problem = |e: &forward::Error| Problem::new(e.code(), e.to_string()).hint(e.hint());
-            let sink =
-                open_sink(name, &config, Arc::new(Document::default()), &secrets).map_err(|e| problem(&e))?;
+            let original = config.file.as_ref().is_some_and(|f| f.original)
+                || config.elasticsearch.as_ref().is_some_and(|e| e.original);
+            let document = Arc::new(Document { shard: 0, original });
+            let sink = open_sink(name, &config, document, &secrets).map_err(|e| problem(&e))?;
             let mut datasets = config.datasets.clone();
             if !datasets.iter().any(|d| d.starts_with("avouch.")) {
                 // Our own doings leave only when they are named.
@@ -248,7 +253,8 @@ impl Sinks {
                     kind: s.kind,
                     state: state.to_owned(),
                     waiting: s.unfinished,
-                    done: s.done,
+                    done: s.done.saturating_add(s.duplicate),
+                    duplicate: s.duplicate,
                     dead: s.dead,
                     why,
                     oldest: s.oldest_received,

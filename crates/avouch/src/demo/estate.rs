@@ -19,6 +19,8 @@ pub const ATTACKER: &str = "203.0.113.66";
 pub struct Estate {
     /// (path below the delivery folder, bytes of the file): gzip CloudTrail files as AWS names them.
     pub cloudtrail_files: Vec<(String, Vec<u8>)>,
+    /// Records in these files together.
+    pub records: usize,
     /// JSON objects for the HTTP intake.
     pub firewall: Vec<String>,
     /// RFC 5424 and RFC 3164 lines, without framing.
@@ -154,6 +156,7 @@ pub fn make(seed: u64, end: Time, scale: usize) -> Estate {
     });
     Estate {
         cloudtrail_files: trail_files(&mut draw, &records),
+        records: records.len(),
         firewall: firewall(&mut draw, start, span, scale, attack_start),
         syslog: syslog(&mut draw, start, span, scale / 2, attack_start),
         attack: (attack_start, attack_end),

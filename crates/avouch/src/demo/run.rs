@@ -9,6 +9,7 @@ use crate::daemon::{drills, pages, signin, watch};
 use crate::node::{Node, now, vault_problem};
 use crate::problem::Problem;
 use model::Time;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,10 +118,10 @@ impl Demo {
     pub async fn round(&mut self) -> Result<(), Problem> {
         let estate = estate::make(2_026, now(), SCALE);
         self.collect(&estate).await?;
-        self.settle().await?;
+        self.settle(&estate).await?;
         self.seal().await?;
         self.forwarded();
-        self.detected(&estate);
+        self.detected();
         self.told().await?;
         self.prove().await
     }
@@ -202,25 +203,37 @@ impl Demo {
         Ok(())
     }
 
-    /// Waits until every source is read and every reader has caught up.
-    async fn settle(&mut self) -> Result<(), Problem> {
+    /// Waits until everything of the estate is read, and every reader has caught up with it.
+    async fn settle(&mut self, estate: &Estate) -> Result<(), Problem> {
         let deadline = tokio::time::Instant::now() + SETTLE;
-        let mut last = (0, tokio::time::Instant::now());
+        let wanted = [
+            ("edge-syslog", estate.syslog.len()),
+            ("firewall-api", estate.firewall.len()),
+            ("cloudtrail-files", estate.records),
+        ];
+        let read = |p: &Pipeline| -> BTreeMap<String, u64> {
+            p.sources().into_iter().map(|s| (s.name, s.counters.events)).collect()
+        };
         loop {
-            let events: u64 = self.pipeline.sources().iter().map(|s| s.counters.events).sum();
-            if events != last.0 {
-                last = (events, tokio::time::Instant::now());
-            }
-            let quiet = last.1.elapsed() > Duration::from_millis(1_500);
-            if quiet && watch::settled(&self.node) && self.pipeline.sinks.settled() {
+            let now_read = read(&self.pipeline);
+            let behind: Vec<String> = wanted
+                .iter()
+                .filter(|(name, n)| now_read.get(*name).copied().unwrap_or(0) < *n as u64)
+                .map(|(name, n)| format!("{name}: {} of {n}", now_read.get(*name).copied().unwrap_or(0)))
+                .collect();
+            // The cut delivery is looked at last; until it is a dead letter the folder is not read to its end.
+            let cut = self.pipeline.sources().iter().any(|s| s.counters.dead_letters > 0);
+            if behind.is_empty() && cut && watch::settled(&self.node) && self.pipeline.sinks.settled() {
                 break;
             }
             if tokio::time::Instant::now() > deadline {
-                return Err(Problem::new("demo.slow", "the demo's pipeline did not settle in two minutes")
+                let what = if behind.is_empty() { "some readers are behind".to_owned() } else { behind.join(", ") };
+                return Err(Problem::new("demo.slow", format!("the demo's pipeline did not settle in two minutes: {what}"))
                     .hint("try again on a machine that is less busy"));
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        let events: u64 = read(&self.pipeline).values().sum();
         let sources = self.pipeline.sources();
         let dead: u64 = sources.iter().map(|s| s.counters.dead_letters).sum();
         let kinds = "syslog, https, CloudTrail files";
@@ -229,7 +242,7 @@ impl Demo {
         } else {
             String::new()
         };
-        self.stage("collect", format!("{kinds}     {} events{letters}", thousands(last.0)), dead == 0);
+        self.stage("collect", format!("{kinds}     {} events{letters}", thousands(events)), dead == 0);
         Ok(())
     }
 
@@ -270,7 +283,7 @@ impl Demo {
         }
     }
 
-    fn detected(&mut self, _: &Estate) {
+    fn detected(&mut self) {
         let totals = self.node.hub.state().totals(now());
         let all: usize = totals.open.values().sum();
         let critical = totals.open.get("critical").copied().unwrap_or(0);

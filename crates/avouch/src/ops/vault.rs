@@ -161,7 +161,7 @@ fn status(node: &Node) -> Reply {
             answer.line(format!("state       {state}"));
             answer.line(format!(
                 "events      {} up to 0:{}; {} not sealed yet",
-                s.datasets.values().map(|d| d.rows + d.unsealed_rows).sum::<u64>(),
+                s.datasets.values().map(|d| d.rows).sum::<u64>(),
                 s.end_seq.saturating_sub(1),
                 s.unsealed_rows
             ));

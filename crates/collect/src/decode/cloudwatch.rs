@@ -6,7 +6,7 @@ use super::{Decoded, Envelope, Undecodable, cloudtrail};
 use crate::config::Decoder;
 use crate::ids;
 use bytes::Bytes;
-use model::{Batch, BatchBuilder, Flags, Provenance, Time};
+use model::{Batch, BatchBuilder, Flags, Provenance, Span, Time};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -14,6 +14,9 @@ use std::borrow::Cow;
 
 /// Dataset of envelopes whose owner is not on the allow-list: kept as evidence, apart from the data.
 pub const REFUSED: &str = "avouch.refused";
+
+/// Ids of AWS have 56 digits; a longer one is still part of the event's id, and only not kept as text.
+const ID_BYTES_MAX: usize = 256;
 
 /// Keys that we read; account-level policies add `policyLevel` and AWS may add more, so unknown keys are ignored (a peer that denies
 /// them breaks: vector #23262).
@@ -116,7 +119,10 @@ fn items(m: &Message<'_>, envelope: &Envelope, then: Option<Decoder>, b: &mut Ba
         };
         let d = b.dataset(dataset);
         let id = item.id.get().trim_matches('"');
+        // The item's id is the natural key of a record that has none of its own (`shape` puts the record's over it).
+        let key = if id.len() <= ID_BYTES_MAX { b.store(id.as_bytes()) } else { Span::EMPTY };
         let row = b.push(raw, p, d);
+        row.natural_key = key;
         row.event_time = Time::from_millis(item.timestamp);
         row.flags = flags;
         row.id = ids::cloudwatch(&m.owner, &m.log_group, &m.log_stream, id, item.timestamp);

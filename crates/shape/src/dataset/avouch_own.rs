@@ -51,8 +51,8 @@ fn read<'a>(raw: &'a [u8], scratch: &mut Scratch) -> Record<'a> {
     };
     let flat = Flat::of(v);
     let first = |keys: &[&str]| keys.iter().find_map(|k| flat.text(k));
-    r.actor = first(&["actor", "who", "user", "by"]);
-    r.action = first(&["action", "event", "type", "kind"]);
+    r.actor = first(&["actor", "who", "caller", "user", "by", "sink", "source"]);
+    r.action = first(&["action", "event", "type", "kind", "what", "how", "httpMethod"]).or_else(|| first(&["schema"]).map(named));
     r.service = first(&["service", "component"]).or(Some("avouch".into()));
     r.src_ip =
         first(&["src_ip", "peer", "ip"]).and_then(|t| crate::addr::peer(&t)).map(|ip| ip.to_string().into());
@@ -74,6 +74,12 @@ fn read<'a>(raw: &'a [u8], scratch: &mut Scratch) -> Record<'a> {
     let id = first(&["object_id", "finding_id", "finding", "control", "control_id", "run", "id"]);
     r.set(OBJECT_ID, id);
     r
+}
+
+/// `avouch.dead_letter/1` → `dead letter`: what an event without a verb of its own is about.
+fn named(schema: Cow<'_, str>) -> Cow<'_, str> {
+    let name = schema.split('/').next().unwrap_or_default();
+    name.strip_prefix("avouch.").unwrap_or(name).replace('_', " ").into()
 }
 
 fn own_parsed(raw: &[u8], scratch: &mut Scratch) -> serde_json::Value {
