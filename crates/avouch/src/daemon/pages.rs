@@ -352,7 +352,7 @@ impl Console for Pages {
                 VaultBrief {
                     seal,
                     checked_at,
-                    events: s.datasets.values().map(|d| d.rows + d.unsealed_rows).sum(),
+                    events: s.datasets.values().map(|d| d.rows).sum(),
                     segments: s.segments,
                     bytes: s.sealed_bytes,
                 }
@@ -854,7 +854,7 @@ impl Console for Pages {
                 name: name.clone(),
                 seal: if d.rows == 0 { SealState::Open } else { seal },
                 checked_at,
-                events: d.rows + d.unsealed_rows,
+                events: d.rows,
                 events_open: d.unsealed_rows,
                 segments: segments.segments_of(name).len() as u64,
                 bytes: d.sealed_bytes,

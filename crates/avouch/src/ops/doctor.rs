@@ -89,7 +89,7 @@ pub async fn doctor(args: &Doctor, node: &Node) -> Reply {
     let raw: u64 = s.sealed_bytes;
     let oldest =
         s.datasets.iter().filter(|(n, _)| !n.starts_with("avouch.")).filter_map(|(_, d)| d.oldest).min();
-    let rows: u64 = s.datasets.values().map(|d| d.rows + d.unsealed_rows).sum();
+    let rows: u64 = s.datasets.values().map(|d| d.rows).sum();
     let span = oldest.map(|o| at.since(o).max(Time::MINUTE));
     let mut size_item = json!({ "bytes_on_disk": raw, "events": rows, "free_bytes": s.free_bytes });
     if let Some(span) = span {
