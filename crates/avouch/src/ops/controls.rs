@@ -91,18 +91,28 @@ pub enum ProofWhat {
 use super::Caller;
 use super::search::moment;
 use crate::answer::{Answer, Reply};
-use crate::daemon::{drills, register};
+use crate::config;
+use crate::daemon::{drills, register, rules};
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use model::ControlState;
 use serde_json::json;
 
 pub async fn controls(args: &Controls, node: &Node, caller: &Caller) -> Reply {
+    register::refresh(node).await;
     match &args.what {
         What::List(l) => list(l, node),
         What::Show(s) => show(&s.id, node),
         What::Lint(l) => lint(l),
         What::Attest(a) => attest(a, node, caller).await,
+    }
+}
+
+/// What needs no vault.
+pub fn alone(args: &Controls) -> Option<Reply> {
+    match &args.what {
+        What::Lint(l) => Some(lint(l)),
+        _ => None,
     }
 }
 
@@ -163,6 +173,7 @@ fn list(args: &List, node: &Node) -> Reply {
             });
         } else {
             answer.after.push(prove::summary(&shown));
+            answer.after.extend(Some(prove::unknown_words(&shown)).filter(|w| !w.is_empty()));
         }
         if let Some(worst) = fail_on
             && shown.iter().any(|r| r.state <= worst)
@@ -228,7 +239,10 @@ fn lint(args: &Lint) -> Reply {
         files = prove::PACKS.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
     }
     let problems = match prove::Register::load(&files) {
-        Ok(r) => prove::lint(&r, &prove::LintContext::default()),
+        Ok(r) => {
+            let rules = rules::firing_tests(&rules::load(&config::Config::default())?.files);
+            prove::lint(&r, &prove::LintContext { rules: Some(rules), ..prove::LintContext::default() })
+        }
         Err(refused) => refused.0,
     };
     let errors = problems.iter().filter(|p| p.level == prove::Level::Error).count();
