@@ -56,6 +56,21 @@ struct Term {
     literal: Fact,
 }
 
+impl Term {
+    /// Why it does not hold, for people: ``sink.lag is 3 d, wanted < 1 m``.
+    fn broken(&self, fact: &Fact) -> String {
+        let op = match self.op {
+            Op::Eq => "",
+            Op::Ne => "not ",
+            Op::Lt => "< ",
+            Op::Le => "at most ",
+            Op::Gt => "> ",
+            Op::Ge => "at least ",
+        };
+        format!("{} is {}, wanted {op}{}", self.path, fact.text(), self.literal.text())
+    }
+}
+
 /// A parsed expectation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expr(Vec<Term>);
@@ -116,7 +131,7 @@ impl Expr {
                             seen.push(shown);
                         }
                     }
-                    Some(false) => broken.push(shown),
+                    Some(false) => broken.push(term.broken(f)),
                     None => {
                         let m = format!(
                             "a usable value: `{}` is {shown}, which cannot be compared with {}",
@@ -335,12 +350,12 @@ mod tests {
     fn facts_are_compared_with_their_own_kind() {
         let lag = |s: i64| ("sink.lag", Fact::Duration(s * 1_000_000));
         check("sink.lag < duration('60s')", &[lag(59)], "Holds(\"59s\")");
-        check("sink.lag < duration('60s')", &[lag(60)], "DoesNot(\"1m\")");
+        check("sink.lag < duration('60s')", &[lag(60)], "DoesNot(\"sink.lag is 1m, wanted < 1m\")");
         check("!listen.public", &[("listen.public", Fact::Bool(false))], "Holds(\"no\")");
         check(
             "sink.kind == 'splunk_hec'",
             &[("sink.kind", Fact::Text("syslog".into()))],
-            "DoesNot(\"syslog\")",
+            "DoesNot(\"sink.kind is syslog, wanted splunk_hec\")",
         );
         check(
             "route(source,  sink).enabled",
@@ -353,7 +368,7 @@ mod tests {
 
     #[test]
     fn one_part_that_does_not_hold_decides_over_one_that_cannot_be_read() {
-        check("a && b", &[("b", Fact::Bool(false))], "DoesNot(\"b no\")");
+        check("a && b", &[("b", Fact::Bool(false))], "DoesNot(\"b is no, wanted yes\")");
         check("a && b", &[("b", Fact::Bool(true))], "Missing(\"fact a\")");
         check(
             "a < 3",

@@ -163,6 +163,31 @@ pub fn summary(rows: &[Row<'_>]) -> String {
     }
 }
 
+/// Why controls cannot be told, counted: the line under the list that says what to do about most of them. Empty when all can be.
+#[must_use]
+pub fn unknown_words(rows: &[Row<'_>]) -> String {
+    let mut n = [0_usize; 4];
+    for r in rows.iter().filter(|r| r.state == ControlState::Unknown) {
+        let reason = r.decided_by().map_or("", |s| s.reason.as_str());
+        let [person, connect, build, other] = &mut n;
+        *match reason.split(':').next().unwrap_or_default() {
+            "attestation" => person,
+            "log source" | "setting" => connect,
+            "component" => build,
+            _ => other,
+        } += 1;
+    }
+    let words = [
+        "wait for a person to confirm them (avouch controls attest ID)",
+        "are about something that is not connected here",
+        "need a part that this build does not have (docs/coverage.md)",
+        "cannot be read just now",
+    ];
+    let parts: Vec<String> =
+        n.iter().zip(words).filter(|(n, _)| **n > 0).map(|(n, w)| format!("{n} {w}")).collect();
+    if parts.is_empty() { String::new() } else { format!("can't tell: {}", parts.join("; ")) }
+}
+
 fn four(states: impl Iterator<Item = (ControlState, usize)>) -> String {
     let mut n = [0_usize; 4];
     for (state, count) in states {

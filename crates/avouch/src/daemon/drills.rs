@@ -12,6 +12,7 @@ use prove::drill::{Recorder, Start, Trouble};
 use prove::token::RunId;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Dataset of plans, steps and proofs; kept for ever.
@@ -40,6 +41,9 @@ pub async fn exercise(node: &Node, id: &str, trigger: &str, actor: &str) -> Resu
         )
         .hint("`avouch controls show` says how it is judged instead"));
     }
+    // One drill at a time: two would count each other's canaries, and two copies of a vault may not fit the disk.
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = TURN.lock().await;
     let mut proofs = Vec::new();
     for seen in register::seen(node, entry) {
         let start = Start {
@@ -58,7 +62,96 @@ pub async fn exercise(node: &Node, id: &str, trigger: &str, actor: &str) -> Resu
         node.book.add_proof(&node.state, proof.clone()).await?;
         proofs.push(proof);
     }
+    register::refresh(node).await;
     Ok(proofs)
+}
+
+/// A daemon that is started again and again must not drill again and again.
+const FIRST_AFTER: Duration = Duration::from_secs(120);
+/// How often the schedule is looked at. Between two looks, facts are gathered, so a page shows nothing older than this.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often the daemon verifies its whole vault from the files (the claim of `self.vault-is-verified` is 24 h).
+pub const VERIFY_EVERY: i64 = 12 * Time::HOUR;
+
+/// Controls whose drills the daemon runs by itself: it can run them, and what they go through is configured here.
+pub fn scheduled(node: &Node) -> Vec<&prove::Entry> {
+    let config = &node.config;
+    if !config.controls.drills {
+        return Vec::new();
+    }
+    let here = |kind: &str, name: &str| match kind {
+        "sources" => config.sources.contains_key(name),
+        "sinks" => config.sinks.contains_key(name),
+        _ => true,
+    };
+    let connected = |e: &prove::Entry| {
+        e.control.scope.iter().all(|(kind, names)| names.iter().all(|n| n == "all" || here(kind, n)))
+    };
+    node.book.register.entries.iter().filter(|e| can_run(e) && connected(e)).collect()
+}
+
+/// Those of them whose newest run is older than twice their cadence, once the daemon has been up for so long.
+pub fn overdue(node: &Node, at: Time) -> Vec<String> {
+    let late = |e: &&prove::Entry| {
+        let limit = e.control.every.saturating_mul(2);
+        at.since(newest_run(node, &e.control.id).unwrap_or(node.started).max(node.started)) > limit
+    };
+    scheduled(node).into_iter().filter(late).map(|e| e.control.id.clone()).collect()
+}
+
+fn newest_run(node: &Node, id: &str) -> Option<Time> {
+    node.book.proofs().iter().filter(|p| p.control == id).map(|p| p.finished).max()
+}
+
+/// Runs drills at their cadence and verifies the vault, until `stop`. With `controls.drills` off it only gathers facts.
+pub async fn run(node: Arc<Node>, mut stop: tokio::sync::watch::Receiver<bool>) {
+    let begin = tokio::time::Instant::now();
+    loop {
+        register::refresh(&node).await;
+        if begin.elapsed() >= FIRST_AFTER && node.config.controls.drills {
+            tokio::select! {
+                biased;
+                // A drill that is cut short here leaves its plan without a proof, and the next start says so.
+                _ = stop.changed() => return,
+                () = due(&node) => {}
+            }
+        }
+        tokio::select! {
+            _ = stop.changed() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+async fn due(node: &Node) {
+    let at = now();
+    let ids: Vec<String> = scheduled(node)
+        .iter()
+        .filter(|e| newest_run(node, &e.control.id).is_none_or(|t| at.since(t) >= e.control.every))
+        .map(|e| e.control.id.clone())
+        .collect();
+    for id in ids {
+        if let Err(p) = exercise(node, &id, "schedule", "avouch").await {
+            tracing::warn!(control = id, problem = %p, "a drill could not be run");
+        }
+    }
+    if node.last_check().is_none_or(|(t, _)| at.since(t) >= VERIFY_EVERY) {
+        match verify_all(node).await {
+            Ok(exit) => node.note_check(exit),
+            Err(p) => tracing::warn!(problem = %p, "the vault could not be verified"),
+        }
+    }
+}
+
+/// The verifier over this vault's own files; its exit code.
+async fn verify_all(node: &Node) -> Result<u8, Problem> {
+    node.vault()?.checkpoint_now().await.map_err(|e| vault_problem(&e))?;
+    let options = crate::cmd::verify::options_for(node)?;
+    let dir = node.vault_dir.clone();
+    let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
+        .await
+        .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e))?;
+    report.map(|r| r.exit_code()).map_err(|e| vault_problem(&e))
 }
 
 /// Whether this build runs the control's drill.
@@ -289,11 +382,21 @@ async fn drill_key(node: &Node, source: &str) -> Result<String, Problem> {
 }
 
 /// A copy of the vault in a scratch folder, removed when dropped.
-pub struct Copy(PathBuf);
+pub struct Copy {
+    dir: PathBuf,
+    /// A checkpoint of the original that is newer than the copy, as somebody who remembers would hold it.
+    remembered: std::sync::OnceLock<Vec<u8>>,
+}
+
+impl Copy {
+    fn new(dir: PathBuf) -> Copy {
+        Copy { dir, remembered: std::sync::OnceLock::new() }
+    }
+}
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -323,18 +426,25 @@ impl Tamper for Hands<'_> {
         });
         made.await
             .map_err(|e| missing(e.to_string()))?
-            .map(Copy)
+            .map(Copy::new)
             .map_err(|e| missing(format!("disk: the vault cannot be copied: {e}")))
     }
 
     async fn mutate(&self, copy: &Copy, kind: Mutation) -> Result<Done, Trouble> {
-        let dir = copy.0.clone();
+        if kind == Mutation::OldCopy {
+            return self.remember(copy).await;
+        }
+        let dir = copy.dir.clone();
         tokio::task::spawn_blocking(move || damage(&dir, kind)).await.map_err(|e| missing(e.to_string()))?
     }
 
     async fn verify(&self, copy: &Copy) -> Result<Verdict, Trouble> {
-        let options = crate::cmd::verify::options_for(self.node).map_err(|p| missing(p.to_string()))?;
-        let dir = copy.0.clone();
+        let mut options = crate::cmd::verify::options_for(self.node).map_err(|p| missing(p.to_string()))?;
+        if let Some(bytes) = copy.remembered.get() {
+            let name = "the original's newest checkpoint".to_owned();
+            options.known_checkpoints.push(vault::verify::KnownCheckpoint { name, bytes: bytes.clone() });
+        }
+        let dir = copy.dir.clone();
         let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
             .await
             .map_err(|e| missing(e.to_string()))?;
@@ -356,6 +466,22 @@ impl Tamper for Hands<'_> {
 
     async fn discard(&self, copy: Copy) {
         drop(copy);
+    }
+}
+
+impl Hands<'_> {
+    /// Lets the original go on, and keeps its newer checkpoint beside the copy: the copy is then an old one put back.
+    async fn remember(&self, copy: &Copy) -> Result<Done, Trouble> {
+        let said = serde_json::json!({ "schema": "avouch.health/1", "time": now(), "what": "tamper drill", "why": "the log goes on, so that a copy of it is old" });
+        self.node.record("avouch.health", &said).await.map_err(|p| missing(p.to_string()))?;
+        self.checkpoint().await.map_err(missing)?;
+        let newest = self.node.vault_dir.join("log/checkpoint");
+        let bytes = std::fs::read(newest).map_err(|e| missing(format!("disk: no checkpoint: {e}")))?;
+        if std::fs::read(copy.dir.join("log/checkpoint")).is_ok_and(|old| old == bytes) {
+            return Err(missing("window: the log did not go on"));
+        }
+        let _ = copy.remembered.set(bytes);
+        Ok(Done { file: "log/checkpoint".to_owned(), offset: None, seq: None })
     }
 }
 
@@ -419,6 +545,40 @@ fn first(found: Vec<PathBuf>, what: &str) -> Result<PathBuf, Trouble> {
     found.into_iter().next().ok_or_else(|| missing(format!("window: the vault has no {what} yet")))
 }
 
+fn done(dir: &Path, file: &Path) -> Done {
+    Done { file: file.strip_prefix(dir).unwrap_or(file).display().to_string(), offset: None, seq: None }
+}
+
+/// Tiles or bundles of the present tree, the newest first. A partial one that a wider one has replaced proves nothing any more.
+fn current(dir: &Path, below: &str) -> Vec<PathBuf> {
+    let width =
+        |p: &Path| p.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    let is_partial = |p: &Path| p.parent().is_some_and(|d| d.to_string_lossy().ends_with(".p"));
+    let all = files(dir, below, "");
+    let wider = |p: &PathBuf| all.iter().any(|o| o.parent() == p.parent() && width(o) > width(p));
+    let full = |p: &PathBuf| p.parent().is_some_and(|d| d.with_extension("").is_file());
+    let mut out: Vec<PathBuf> =
+        all.iter().filter(|p| !is_partial(p) || !(wider(p) || full(p))).cloned().collect();
+    out.reverse();
+    out
+}
+
+/// The checkpoint signed again by a key of the same name that is not the vault's.
+fn foreign_key(dir: &Path) -> Result<Done, Trouble> {
+    let path = dir.join("log/checkpoint");
+    let broke = |e: &dyn std::fmt::Display| missing(format!("scratch: {e}"));
+    let bytes = std::fs::read(&path).map_err(|e| broke(&e))?;
+    let note = vault::merkle::Note::parse(&bytes).map_err(|e| broke(&e))?;
+    let checkpoint = vault::merkle::Checkpoint::parse(&note.text).map_err(|e| broke(&e))?;
+    let mut seed = [0_u8; 32];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
+        .map_err(|_| missing("scratch: the system has no random bytes"))?;
+    let signer = vault::merkle::Signer::new(&checkpoint.origin, &seed).map_err(|e| broke(&e))?;
+    let signed = checkpoint.sign(&signer).map_err(|e| broke(&e))?;
+    std::fs::write(&path, signed).map_err(|e| broke(&e))?;
+    Ok(done(dir, &path))
+}
+
 fn damage(dir: &Path, kind: Mutation) -> Result<Done, Trouble> {
     let segment = || first(files(dir, "data", ".parquet"), "sealed segment");
     match kind {
@@ -428,11 +588,18 @@ fn damage(dir: &Path, kind: Mutation) -> Result<Done, Trouble> {
             first(files(dir, "side", ".side"), "side file").and_then(|f| flip(dir, &f, length(&f) / 2))
         }
         Mutation::FlipTile => {
-            let tiles = files(dir, "log/tile/0", "").into_iter().collect();
-            first(tiles, "tile").and_then(|f| flip(dir, &f, length(&f) / 2))
+            first(current(dir, "log/tile/0"), "tile").and_then(|f| flip(dir, &f, length(&f) / 2))
         }
-        Mutation::FlipEntry => first(files(dir, "log/tile/entries", ""), "entry bundle")
+        Mutation::FlipEntry => first(current(dir, "log/tile/entries"), "entry bundle")
             .and_then(|f| flip(dir, &f, length(&f) / 2)),
+        Mutation::TruncateLog => {
+            let f = first(current(dir, "log/tile/entries"), "entry bundle")?;
+            let half = length(&f) / 2;
+            let cut = std::fs::OpenOptions::new().write(true).open(&f).and_then(|file| file.set_len(half));
+            cut.map_err(|e| missing(format!("scratch: {e}")))?;
+            Ok(done(dir, &f))
+        }
+        Mutation::ForeignKey => foreign_key(dir),
         Mutation::FlipCheckpoint => {
             let f = dir.join("log/checkpoint");
             flip(dir, &f, 3)
@@ -440,11 +607,7 @@ fn damage(dir: &Path, kind: Mutation) -> Result<Done, Trouble> {
         Mutation::DropSegment => {
             let f = segment()?;
             std::fs::remove_file(&f).map_err(|e| missing(format!("scratch: {e}")))?;
-            Ok(Done {
-                file: f.strip_prefix(dir).unwrap_or(&f).display().to_string(),
-                offset: None,
-                seq: None,
-            })
+            Ok(done(dir, &f))
         }
         Mutation::FlipWal => {
             let f = first(files(dir, "wal", ".wal"), "open WAL")?;

@@ -4,6 +4,7 @@
 pub mod alerting;
 pub mod door;
 pub mod drills;
+pub mod facts;
 pub mod hub;
 pub mod metrics;
 pub mod pages;
