@@ -31,6 +31,8 @@ impl Fact {
         match self {
             Fact::Bool(b) => if *b { "yes" } else { "no" }.to_owned(),
             Fact::Number(n) => n.to_string(),
+            // Ages run on while they are read: parts of a second are noise from one second on.
+            Fact::Duration(d) if *d >= model::Time::SECOND => duration::text(d - d % model::Time::SECOND),
             Fact::Duration(d) => duration::text(*d),
             Fact::Text(t) => t.clone(),
             Fact::Nothing => "0 subjects".to_owned(),
@@ -59,6 +61,9 @@ struct Term {
 impl Term {
     /// Why it does not hold, for people: ``sink.lag is 3 d, wanted < 1 m``.
     fn broken(&self, fact: &Fact) -> String {
+        if let Fact::Bool(_) = fact {
+            return format!("{} is {}", self.path, fact.text());
+        }
         let op = match self.op {
             Op::Eq => "",
             Op::Ne => "not ",
@@ -368,7 +373,7 @@ mod tests {
 
     #[test]
     fn one_part_that_does_not_hold_decides_over_one_that_cannot_be_read() {
-        check("a && b", &[("b", Fact::Bool(false))], "DoesNot(\"b is no, wanted yes\")");
+        check("a && b", &[("b", Fact::Bool(false))], "DoesNot(\"b is no\")");
         check("a && b", &[("b", Fact::Bool(true))], "Missing(\"fact a\")");
         check(
             "a < 3",

@@ -121,7 +121,8 @@ fn names(e: &Entry, ctx: &LintContext) -> Vec<Problem> {
             .map(|n| (n, false))
             .chain(quoted_after(&p.expect, ".matches('").map(|n| (n, true)));
         for (name, may_be_imported) in asked {
-            if !rules.contains_key(name) && !(may_be_imported && IMPORTED.contains(&name)) {
+            let is_imported = may_be_imported && IMPORTED.contains(&name);
+            if !is_imported && !rules.contains_key(name) {
                 bad(
                     "control.unknown_rule",
                     format!("`{id}` names rule `{name}`, which does not exist"),

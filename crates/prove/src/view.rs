@@ -122,7 +122,7 @@ pub fn cells(s: &Standing, now: Time) -> [String; 3] {
         Configured::Unknown { .. } => "can't tell".to_owned(),
     };
     let working = match &s.effective {
-        Effective::Yes { at, value } if value.is_empty() || value == "yes" => format!("yes {}", clock(*at)),
+        Effective::Yes { at, value } if !is_figure(value) => format!("yes {}", clock(*at)),
         Effective::Yes { at, value } => format!("{value} {}", clock(*at)),
         Effective::No { value } => format!("no: {value}"),
         Effective::Vacuous => "nothing to check (0)".to_owned(),
@@ -142,6 +142,12 @@ pub fn cells(s: &Standing, now: Time) -> [String; 3] {
         LastProven::Unknown { .. } => "can't tell".to_owned(),
     };
     [set_up, working, tested]
+}
+
+/// Whether a value says more to people than "yes": an age, a name. Counts that had to be zero and lists of facts do not.
+fn is_figure(value: &str) -> bool {
+    let is_word = |v: &str| v.is_empty() || v == "yes" || v == "no" || v.parse::<i64>().is_ok();
+    !is_word(value) && !value.contains(", ")
 }
 
 /// `38 tested, 1 not tested, 1 failing`, best first; empty for a single instance.

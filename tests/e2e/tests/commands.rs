@@ -196,8 +196,14 @@ fn rules_and_controls_hold_their_own_tests() {
 #[test]
 fn a_control_is_proven_and_the_proof_is_kept() {
     let scratch = Scratch::new("prove");
-    let yaml = "server: { listen: \"127.0.0.1:0\" }\nsources:\n  edge: { syslog: { listen: [ \"udp://127.0.0.1:0\" ] }, dataset: syslog }\ncontrols: { packs: [ self ], drills: false }\n";
-    let serve = Serve::start(&scratch, yaml);
+    // A rule of one's own that every canary hits: what a drill sets off is marked as a drill's.
+    let rule = scratch.write("rules/seen.yml", "title: A drill's host was seen\nname: seen\nlogsource: {product: linux, service: syslog}\ndetection: {s: {host: avouch-drill}, condition: s}\nlevel: high\n");
+    let yaml = format!(
+        "server: {{ listen: \"127.0.0.1:0\" }}\nsources:\n  edge-syslog: {{ syslog: {{ listen: [ \"udp://127.0.0.1:0\" ] }}, dataset: syslog }}\nsinks:\n  siem-main: {{ file: {{ path: {}, original: true }}, datasets: [ syslog ] }}\nrules: {{ paths: [ {} ] }}\ncontrols: {{ packs: [ self ], drills: false }}\n",
+        scratch.join("received.ndjson").display(),
+        rule.display()
+    );
+    let serve = Serve::start(&scratch, &yaml);
     let state = |id: &str| {
         let all = serve.run(&["controls", "list", "-o", "json"]).ok().items();
         let one = all.into_iter().find(|c| text(c, "/id") == id);
@@ -218,6 +224,11 @@ fn a_control_is_proven_and_the_proof_is_kept() {
     // A drill is no attack: it raises no finding, and its events say what they are.
     let findings = serve.run(&["findings", "list", "-o", "json"]).ok().items();
     assert!(findings.iter().all(|f| !text(f, "/type").contains("ForgedCanary")), "{findings:?}");
+    let canary = proofs.iter().find(|p| text(p, "/control") == "self.canary-returns").expect("it was proven");
+    wait_until("the rule's finding names the run that set it off", PATIENCE, || {
+        let drills = serve.run(&["findings", "list", "drill=only", "-o", "json"]).ok().items();
+        drills.iter().any(|f| text(f, "/rule/name") == "seen" && text(f, "/drill") == text(canary, "/run"))
+    });
     // Over a restart the proof still stands.
     assert_eq!(serve.terminate(), 0);
     let serve = Serve::again(&scratch);

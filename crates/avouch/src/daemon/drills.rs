@@ -1,6 +1,7 @@
 //! The drills' hands: canaries sent through the real listeners and read back from the vault, by search and at the sink; copies of
 //! the vault damaged and given to the verifier. Originals are never touched.
 
+use super::damage::{copy_folder, damage};
 use super::register;
 use crate::node::{Node, now, vault_problem};
 use crate::problem::Problem;
@@ -10,9 +11,8 @@ use prove::drill::canary::{BackRead, Delivered, OpenRun, Stored, World};
 use prove::drill::tamper::{Done, Fault, Mutation, Tamper, Verdict};
 use prove::drill::{Recorder, Start, Trouble};
 use prove::token::RunId;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Dataset of plans, steps and proofs; kept for ever.
@@ -64,94 +64,6 @@ pub async fn exercise(node: &Node, id: &str, trigger: &str, actor: &str) -> Resu
     }
     register::refresh(node).await;
     Ok(proofs)
-}
-
-/// A daemon that is started again and again must not drill again and again.
-const FIRST_AFTER: Duration = Duration::from_secs(120);
-/// How often the schedule is looked at. Between two looks, facts are gathered, so a page shows nothing older than this.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How often the daemon verifies its whole vault from the files (the claim of `self.vault-is-verified` is 24 h).
-pub const VERIFY_EVERY: i64 = 12 * Time::HOUR;
-
-/// Controls whose drills the daemon runs by itself: it can run them, and what they go through is configured here.
-pub fn scheduled(node: &Node) -> Vec<&prove::Entry> {
-    let config = &node.config;
-    if !config.controls.drills {
-        return Vec::new();
-    }
-    let here = |kind: &str, name: &str| match kind {
-        "sources" => config.sources.contains_key(name),
-        "sinks" => config.sinks.contains_key(name),
-        _ => true,
-    };
-    let connected = |e: &prove::Entry| {
-        e.control.scope.iter().all(|(kind, names)| names.iter().all(|n| n == "all" || here(kind, n)))
-    };
-    node.book.register.entries.iter().filter(|e| can_run(e) && connected(e)).collect()
-}
-
-/// Those of them whose newest run is older than twice their cadence, once the daemon has been up for so long.
-pub fn overdue(node: &Node, at: Time) -> Vec<String> {
-    let late = |e: &&prove::Entry| {
-        let limit = e.control.every.saturating_mul(2);
-        at.since(newest_run(node, &e.control.id).unwrap_or(node.started).max(node.started)) > limit
-    };
-    scheduled(node).into_iter().filter(late).map(|e| e.control.id.clone()).collect()
-}
-
-fn newest_run(node: &Node, id: &str) -> Option<Time> {
-    node.book.proofs().iter().filter(|p| p.control == id).map(|p| p.finished).max()
-}
-
-/// Runs drills at their cadence and verifies the vault, until `stop`. With `controls.drills` off it only gathers facts.
-pub async fn run(node: Arc<Node>, mut stop: tokio::sync::watch::Receiver<bool>) {
-    let begin = tokio::time::Instant::now();
-    loop {
-        register::refresh(&node).await;
-        if begin.elapsed() >= FIRST_AFTER && node.config.controls.drills {
-            tokio::select! {
-                biased;
-                // A drill that is cut short here leaves its plan without a proof, and the next start says so.
-                _ = stop.changed() => return,
-                () = due(&node) => {}
-            }
-        }
-        tokio::select! {
-            _ = stop.changed() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-    }
-}
-
-async fn due(node: &Node) {
-    let at = now();
-    let ids: Vec<String> = scheduled(node)
-        .iter()
-        .filter(|e| newest_run(node, &e.control.id).is_none_or(|t| at.since(t) >= e.control.every))
-        .map(|e| e.control.id.clone())
-        .collect();
-    for id in ids {
-        if let Err(p) = exercise(node, &id, "schedule", "avouch").await {
-            tracing::warn!(control = id, problem = %p, "a drill could not be run");
-        }
-    }
-    if node.last_check().is_none_or(|(t, _)| at.since(t) >= VERIFY_EVERY) {
-        match verify_all(node).await {
-            Ok(exit) => node.note_check(exit),
-            Err(p) => tracing::warn!(problem = %p, "the vault could not be verified"),
-        }
-    }
-}
-
-/// The verifier over this vault's own files; its exit code.
-async fn verify_all(node: &Node) -> Result<u8, Problem> {
-    node.vault()?.checkpoint_now().await.map_err(|e| vault_problem(&e))?;
-    let options = crate::cmd::verify::options_for(node)?;
-    let dir = node.vault_dir.clone();
-    let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
-        .await
-        .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e))?;
-    report.map(|r| r.exit_code()).map_err(|e| vault_problem(&e))
 }
 
 /// Whether this build runs the control's drill.
@@ -354,8 +266,8 @@ async fn post(node: &Node, address: &str, source: &str, payload: &[u8]) -> Resul
 
 /// The drill's own intake key, made once; its secret lives in this process only.
 async fn drill_key(node: &Node, source: &str) -> Result<String, Problem> {
-    static KEYS: tokio::sync::Mutex<std::collections::BTreeMap<String, String>> =
-        tokio::sync::Mutex::const_new(std::collections::BTreeMap::new());
+    static KEYS: tokio::sync::Mutex<BTreeMap<String, String>> =
+        tokio::sync::Mutex::const_new(BTreeMap::new());
     let mut keys = KEYS.lock().await;
     let name = format!("{}/{source}", node.data.display());
     if let Some(key) = keys.get(&name) {
@@ -406,6 +318,11 @@ impl Tamper for Hands<'_> {
 
     async fn copy(&self) -> Result<Copy, Trouble> {
         let vault = self.node.vault().map_err(|p| missing(p.to_string()))?;
+        if vault.status().segments == 0 {
+            // A young vault has nothing sealed yet, and half of the kinds of damage are to sealed files. Sealing early is what a
+            // restart does too.
+            vault.seal_now().await.map_err(|e| missing(vault_problem(&e).to_string()))?;
+        }
         vault.checkpoint_now().await.map_err(|e| missing(vault_problem(&e).to_string()))?;
         let (from, scratch) = (self.node.vault_dir.clone(), self.node.data.join("scratch"));
         let status = vault.status();
@@ -482,138 +399,5 @@ impl Hands<'_> {
         }
         let _ = copy.remembered.set(bytes);
         Ok(Done { file: "log/checkpoint".to_owned(), offset: None, seq: None })
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else if let Err(e) = std::fs::copy(entry.path(), &target)
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            // A WAL that is sealed while we copy is not missed: its segment is copied instead.
-            return Err(e);
-        }
-    }
-    Ok(())
-}
-
-fn files(dir: &Path, below: &str, ending: &str) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    let mut open = vec![dir.join(below)];
-    while let Some(d) = open.pop() {
-        for e in std::fs::read_dir(&d).into_iter().flatten().flatten() {
-            let p = e.path();
-            if p.is_dir() {
-                open.push(p);
-            } else if p.to_string_lossy().ends_with(ending) {
-                out.push(p);
-            }
-        }
-    }
-    out.sort();
-    out
-}
-
-/// Flips one byte of `file` at `offset`.
-fn flip(dir: &Path, file: &Path, offset: u64) -> Result<Done, Trouble> {
-    let broke = |e: std::io::Error| missing(format!("scratch: {e}"));
-    let mut bytes = std::fs::read(file).map_err(broke)?;
-    let at = usize::try_from(offset).unwrap_or(usize::MAX);
-    let Some(b) = bytes.get_mut(at) else {
-        return Err(missing(format!("scratch: {} is shorter than {offset}", file.display())));
-    };
-    *b ^= 0x20;
-    let mut out = std::fs::File::create(file).map_err(broke)?;
-    out.write_all(&bytes).map_err(broke)?;
-    Ok(Done {
-        file: file.strip_prefix(dir).unwrap_or(file).display().to_string(),
-        offset: Some(offset),
-        seq: None,
-    })
-}
-
-fn length(file: &Path) -> u64 {
-    std::fs::metadata(file).map_or(0, |m| m.len())
-}
-
-fn first(found: Vec<PathBuf>, what: &str) -> Result<PathBuf, Trouble> {
-    found.into_iter().next().ok_or_else(|| missing(format!("window: the vault has no {what} yet")))
-}
-
-fn done(dir: &Path, file: &Path) -> Done {
-    Done { file: file.strip_prefix(dir).unwrap_or(file).display().to_string(), offset: None, seq: None }
-}
-
-/// Tiles or bundles of the present tree, the newest first. A partial one that a wider one has replaced proves nothing any more.
-fn current(dir: &Path, below: &str) -> Vec<PathBuf> {
-    let width =
-        |p: &Path| p.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-    let is_partial = |p: &Path| p.parent().is_some_and(|d| d.to_string_lossy().ends_with(".p"));
-    let all = files(dir, below, "");
-    let wider = |p: &PathBuf| all.iter().any(|o| o.parent() == p.parent() && width(o) > width(p));
-    let full = |p: &PathBuf| p.parent().is_some_and(|d| d.with_extension("").is_file());
-    let mut out: Vec<PathBuf> =
-        all.iter().filter(|p| !is_partial(p) || !(wider(p) || full(p))).cloned().collect();
-    out.reverse();
-    out
-}
-
-/// The checkpoint signed again by a key of the same name that is not the vault's.
-fn foreign_key(dir: &Path) -> Result<Done, Trouble> {
-    let path = dir.join("log/checkpoint");
-    let broke = |e: &dyn std::fmt::Display| missing(format!("scratch: {e}"));
-    let bytes = std::fs::read(&path).map_err(|e| broke(&e))?;
-    let note = vault::merkle::Note::parse(&bytes).map_err(|e| broke(&e))?;
-    let checkpoint = vault::merkle::Checkpoint::parse(&note.text).map_err(|e| broke(&e))?;
-    let mut seed = [0_u8; 32];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)
-        .map_err(|_| missing("scratch: the system has no random bytes"))?;
-    let signer = vault::merkle::Signer::new(&checkpoint.origin, &seed).map_err(|e| broke(&e))?;
-    let signed = checkpoint.sign(&signer).map_err(|e| broke(&e))?;
-    std::fs::write(&path, signed).map_err(|e| broke(&e))?;
-    Ok(done(dir, &path))
-}
-
-fn damage(dir: &Path, kind: Mutation) -> Result<Done, Trouble> {
-    let segment = || first(files(dir, "data", ".parquet"), "sealed segment");
-    match kind {
-        Mutation::FlipPage => segment().and_then(|f| flip(dir, &f, length(&f) / 3)),
-        Mutation::FlipFooter => segment().and_then(|f| flip(dir, &f, length(&f).saturating_sub(16))),
-        Mutation::FlipSideFile => {
-            first(files(dir, "side", ".side"), "side file").and_then(|f| flip(dir, &f, length(&f) / 2))
-        }
-        Mutation::FlipTile => {
-            first(current(dir, "log/tile/0"), "tile").and_then(|f| flip(dir, &f, length(&f) / 2))
-        }
-        Mutation::FlipEntry => first(current(dir, "log/tile/entries"), "entry bundle")
-            .and_then(|f| flip(dir, &f, length(&f) / 2)),
-        Mutation::TruncateLog => {
-            let f = first(current(dir, "log/tile/entries"), "entry bundle")?;
-            let half = length(&f) / 2;
-            let cut = std::fs::OpenOptions::new().write(true).open(&f).and_then(|file| file.set_len(half));
-            cut.map_err(|e| missing(format!("scratch: {e}")))?;
-            Ok(done(dir, &f))
-        }
-        Mutation::ForeignKey => foreign_key(dir),
-        Mutation::FlipCheckpoint => {
-            let f = dir.join("log/checkpoint");
-            flip(dir, &f, 3)
-        }
-        Mutation::DropSegment => {
-            let f = segment()?;
-            std::fs::remove_file(&f).map_err(|e| missing(format!("scratch: {e}")))?;
-            Ok(done(dir, &f))
-        }
-        Mutation::FlipWal => {
-            let f = first(files(dir, "wal", ".wal"), "open WAL")?;
-            // The header's previous-commit hash: covered by the header's checksum and by every frame after it.
-            flip(dir, &f, 60)
-        }
-        other => Err(missing(format!("component: this build does not make the damage `{}`", other.name()))),
     }
 }

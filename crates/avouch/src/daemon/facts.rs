@@ -4,181 +4,21 @@
 //! probe asks for the wish. What this build cannot measure is [`Fact::Missing`] with the reason in words (F1): the first word is the
 //! class (`log source` and `setting`: not connected here; `component`: not in this build; `window`: not yet), the rest says what to do.
 
+use super::gather::{Gathered, is_private};
 use super::pipeline::{SourceState, StoredKey};
 use super::register::Book;
 use super::rules;
 use crate::config::{self, Config};
-use crate::node::{Node, Store, now};
+use crate::node::{Node, Store};
 use model::{DeliveryState, Instance, Time};
 use prove::Fact;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// What has to be read beforehand, since looking at a control does not wait: outbox, keys, dead letters, the configuration's files,
-/// listening sockets.
-#[derive(Clone, Default)]
-pub struct Gathered {
-    parcels: Vec<alert::Parcel>,
-    keys: Vec<StoredKey>,
-    /// Received times of dead letters, oldest first.
-    letters: Option<Vec<Time>>,
-    /// Sources and sinks whose settings on disk differ from the running ones; `None` without a file.
-    differing: Option<BTreeSet<String>>,
-    doctor_lines: usize,
-    public_listeners: Option<usize>,
-    failing_tests: Option<usize>,
-    open_plans: Option<usize>,
-    free_percent: Option<i64>,
-    reserve_percent: Option<i64>,
-}
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An alert that waits longer than this is not on its way but undelivered.
 const DELIVERY_GRACE: i64 = Time::MINUTE;
 /// A source without an expected time of its own counts as silent after this (the claim of `self.no-source-is-silent`).
 const SILENT_AFTER: i64 = 10 * Time::MINUTE;
-
-/// Reads what facts need. Nothing here changes anything.
-pub async fn gather(node: &Node) -> Gathered {
-    let list = |kind: &'static str| async move { node.state.list(kind).await.unwrap_or_default() };
-    let parcels = list("alert").await.iter().filter_map(|(_, v)| serde_json::from_slice(v).ok()).collect();
-    let keys = list("key").await.iter().filter_map(|(_, v)| serde_json::from_slice(v).ok()).collect();
-    let snapshot = node.snapshot();
-    let files = node.rules.files.clone();
-    let known = node.book.failing_tests();
-    let read = tokio::task::spawn_blocking(move || {
-        let failing = known.unwrap_or_else(|| failing_tests(&files));
-        let plans = super::register::open_plans(&snapshot, now());
-        (letters(&snapshot), public_listeners(), plans, failing)
-    });
-    let (letters, public_listeners, open_plans, failing) = match read.await {
-        Ok((letters, listeners, plans, failing)) => (letters, listeners, plans, Some(failing)),
-        Err(_) => (None, None, None, None),
-    };
-    if let Some(n) = failing {
-        node.book.note_failing_tests(n);
-    }
-    let doctor = crate::ops::doctor::doctor(&crate::ops::doctor::Doctor {}, node).await;
-    let (free_percent, reserve_percent) = space(node);
-    Gathered {
-        parcels,
-        keys,
-        letters,
-        differing: differing(node),
-        doctor_lines: doctor.map_or(0, |a| a.items.len()),
-        public_listeners,
-        failing_tests: failing,
-        open_plans,
-        free_percent,
-        reserve_percent,
-    }
-}
-
-fn failing_tests(files: &[(String, String)]) -> usize {
-    let report = detect::run_tests(&rules::rules(files).0);
-    report.results.iter().filter(|r| !r.passed()).count() + report.failed.len() + report.untested.len()
-}
-
-fn letters(snapshot: &vault::Snapshot) -> Option<Vec<Time>> {
-    const LETTERS: &str = "avouch.dead_letter";
-    let mut out = Vec::new();
-    for meta in snapshot.segments_of(LETTERS) {
-        for batch in snapshot.open_segment(&meta, 0).ok()? {
-            out.extend(batch.ok()?.rows.iter().map(|r| r.received));
-        }
-    }
-    for batch in snapshot.tail(LETTERS).ok()? {
-        out.extend(batch.rows.iter().map(|r| r.received));
-    }
-    out.sort();
-    Some(out)
-}
-
-/// Settings on disk beside those that run: a file that was edited and not taken over is a claim that is not true yet.
-fn differing(node: &Node) -> Option<BTreeSet<String>> {
-    let file = node.config_files.first()?;
-    let on_disk = config::load(Some(file), &config::environment()).ok()?.config;
-    let json = |v: serde_json::Result<serde_json::Value>| v.unwrap_or_default();
-    let mut out = BTreeSet::new();
-    for (name, running) in &node.config.sources {
-        let there = on_disk.sources.get(name).map(|s| json(serde_json::to_value(s)));
-        if there != Some(json(serde_json::to_value(running))) {
-            out.insert(name.clone());
-        }
-    }
-    for (name, running) in &node.config.sinks {
-        let there = on_disk.sinks.get(name).map(|s| json(serde_json::to_value(s)));
-        if there != Some(json(serde_json::to_value(running))) {
-            out.insert(name.clone());
-        }
-    }
-    Some(out)
-}
-
-/// Free and reserved share of the data folder's disk, in percent.
-fn space(node: &Node) -> (Option<i64>, Option<i64>) {
-    let Ok(disk) = rustix::fs::statvfs(&node.data) else { return (None, None) };
-    let total = disk.f_blocks.saturating_mul(disk.f_frsize);
-    let percent = |bytes: u64| {
-        // To the nearest: a reserve of 2 percent must not read 1 because a byte was cut off.
-        let half = u128::from(total) / 2;
-        let share =
-            u128::from(bytes).saturating_mul(100).saturating_add(half).checked_div(u128::from(total))?;
-        i64::try_from(share).ok()
-    };
-    let reserve = match &node.store {
-        Store::Open(v) => v.status().reserve_bytes,
-        Store::Files(_) => None,
-    };
-    (percent(disk.f_bavail.saturating_mul(disk.f_frsize)), reserve.and_then(percent))
-}
-
-/// Sockets of this process that listen on an address that is neither loopback nor private: read from the kernel, not from our own
-/// settings. `None` where there is no `/proc`.
-fn public_listeners() -> Option<usize> {
-    let mine: BTreeSet<String> = std::fs::read_dir("/proc/self/fd")
-        .ok()?
-        .flatten()
-        .filter_map(|e| std::fs::read_link(e.path()).ok())
-        .filter_map(|l| Some(l.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
-        .collect();
-    let mut public = 0;
-    // TCP_LISTEN is 0A; a bound UDP socket is 07 (net/tcp_states.h).
-    for (table, listening) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {
-        let text = std::fs::read_to_string(format!("/proc/self/net/{table}")).unwrap_or_default();
-        for line in text.lines().skip(1) {
-            let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-            let (Some(local), Some(state), Some(inode)) = (columns.get(1), columns.get(3), columns.get(9))
-            else {
-                continue;
-            };
-            if *state == listening && mine.contains(*inode) && !address(local).is_some_and(is_private) {
-                public += 1;
-            }
-        }
-    }
-    Some(public)
-}
-
-/// The address of `0100007F:1F90`: 32-bit words in the byte order of the host, in hexadecimal.
-fn address(local: &str) -> Option<IpAddr> {
-    let hex = local.split_once(':')?.0;
-    let words: Vec<u32> = (0..hex.len() / 8)
-        .map(|i| u32::from_str_radix(hex.get(i * 8..i * 8 + 8).unwrap_or_default(), 16))
-        .collect::<Result<_, _>>()
-        .ok()?;
-    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
-    if let Ok(four) = <[u8; 4]>::try_from(bytes.as_slice()) {
-        return Some(Ipv4Addr::from(four).into());
-    }
-    <[u8; 16]>::try_from(bytes.as_slice()).ok().map(|b| Ipv6Addr::from(b).to_canonical())
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
 
 fn count(n: usize) -> Fact {
     Fact::Number(i64::try_from(n).unwrap_or(i64::MAX))
@@ -521,7 +361,7 @@ impl<'a> Facts<'a> {
 
     fn verify_schedule(&self) -> Fact {
         match (self.node.pipeline.get(), self.node.config.controls.drills) {
-            (Some(_), true) => Fact::Duration(super::drills::VERIFY_EVERY),
+            (Some(_), true) => Fact::Duration(super::schedule::VERIFY_EVERY),
             (Some(_), false) => Fact::Missing(
                 "setting: the daemon verifies by itself only where `controls.drills` is on; by hand: avouch verify"
                     .to_owned(),
@@ -611,8 +451,8 @@ impl<'a> Facts<'a> {
         let controls = || book.register.entries.iter().map(|e| &e.control);
         Some(match path {
             "drills.enabled" => Fact::Bool(self.node.config.controls.drills),
-            "drills.scheduled" => count(super::drills::scheduled(self.node).len()),
-            "drills.overdue" => count(super::drills::overdue(self.node, self.at).len()),
+            "drills.scheduled" => count(super::schedule::scheduled(self.node).len()),
+            "drills.overdue" => count(super::schedule::overdue(self.node, self.at).len()),
             "drills.plans_without_proof" => match self.gathered.open_plans {
                 Some(n) => count(n),
                 None => not_yet("the records of drills could not be read"),
@@ -833,25 +673,6 @@ pub fn rule_table(files: &[(String, String)]) -> BTreeMap<String, (model::Severi
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(kernel: &str, expect: &str, private: bool) {
-        let ip = address(kernel).unwrap();
-        assert_eq!((ip.to_string().as_str(), is_private(ip)), (expect, private));
-    }
-
-    /// Lines of `/proc/net/tcp` and `tcp6` on a little-endian machine.
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn the_kernels_addresses_are_read() {
-        check("0100007F:1F90", "127.0.0.1", true);
-        check("00000000:0202", "0.0.0.0", false);
-        check("0A01140A:0050", "10.20.1.10", true);
-        check("00000000000000000000000001000000:1F90", "::1", true);
-        check("00000000000000000000000000000000:1F90", "::", false);
-        check("0000000000000000FFFF00000100007F:1F90", "127.0.0.1", true);
-        assert_eq!(address("junk"), None);
-    }
 
     #[test]
     fn what_listens_everywhere_is_not_private() {

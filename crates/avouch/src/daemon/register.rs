@@ -1,7 +1,8 @@
 //! The control register at work: what probes see of this installation, proofs and confirmations from the vault, and the drills'
 //! hands in the world.
 
-use super::facts::{self, Facts, Gathered};
+use super::facts::{self, Facts};
+use super::gather::{self, Gathered};
 use super::rules::RuleBook;
 use crate::config::Config;
 use crate::node::{Node, now};
@@ -108,7 +109,7 @@ impl Book {
 
 /// Reads anew what facts about this installation rest on. Commands do it before they answer, the daemon every few seconds.
 pub async fn refresh(node: &Node) {
-    let fresh = facts::gather(node).await;
+    let fresh = gather::gather(node).await;
     *node.book.gathered.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
 }
 
@@ -118,7 +119,7 @@ pub fn open_plans(snapshot: &vault::Snapshot, at: Time) -> Option<usize> {
     const PROOFS: &str = "avouch.proof";
     let (mut begun, mut ended) = (BTreeSet::new(), BTreeSet::new());
     let mut each = |batch: &model::Batch| {
-        for (i, row) in batch.rows.iter().enumerate().filter(|(_, r)| at.since(r.received) <= Time::DAY) {
+        for (i, _) in batch.rows.iter().enumerate().filter(|(_, r)| at.since(r.received) <= Time::DAY) {
             match Record::from_bytes(batch.raw(i)) {
                 Ok(Record::Plan(p)) if p.deadline < at => drop(begun.insert(p.run.to_string())),
                 Ok(Record::Proof(p)) => drop(ended.insert(p.run)),

@@ -92,7 +92,7 @@ use super::Caller;
 use super::search::moment;
 use crate::answer::{Answer, Reply};
 use crate::config;
-use crate::daemon::{drills, register, rules};
+use crate::daemon::{drills, register, rules, schedule};
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use model::ControlState;
@@ -162,6 +162,11 @@ fn list(args: &List, node: &Node) -> Reply {
                 word
             } else {
                 format!("{word}: {why}")
+            };
+            let of: Vec<&str> = decided.instance.0.values().map(String::as_str).collect();
+            let result = match r.instances.len() {
+                0 | 1 => result,
+                _ => format!("{result} ({})", of.join(", ")),
             };
             answer.item(prove::item(r), vec![r.entry.control.id.clone(), set_up, working, tested, result]);
         }
@@ -318,7 +323,7 @@ pub async fn prove(args: &Prove, node: &Node, caller: &Caller) -> Reply {
             .register
             .entries
             .iter()
-            .filter(|e| drills::can_run(e))
+            .filter(|e| drills::can_run(e) && schedule::is_connected(node, e))
             .map(|e| e.control.id.clone())
             .collect()
     } else {

@@ -3,9 +3,9 @@
 use super::{findings, lines, trail, types};
 use model::Time;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-pub const ACCOUNT: &str = "111111111111";
+const ACCOUNT: &str = "111111111111";
 pub const HOUR: i64 = 3_600;
 
 pub fn record(at: i64, service: &str, api: &str, who: &Value, ip: &str, more: Value) -> Value {
@@ -23,7 +23,7 @@ pub fn user(name: &str) -> Value {
         "accessKeyId": "AKIAEXAMPLE000000001"})
 }
 
-pub fn role(name: &str, session: &str) -> Value {
+fn role(name: &str, session: &str) -> Value {
     json!({"type": "AssumedRole", "arn": format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"), "accountId": ACCOUNT,
         "accessKeyId": "ASIAEXAMPLE000000001",
         "sessionContext": {"sessionIssuer": {"type": "Role", "arn": format!("arn:aws:iam::{ACCOUNT}:role/{name}"), "userName": name}}})

@@ -1,6 +1,6 @@
 //! Techniques of public catalogues of cloud attacks, each as the calls that it leaves in the trail.
 
-use super::ordinary::{ACCOUNT, record, role, user};
+use super::ordinary::{record, user};
 use super::{findings, lines, trail, types};
 use serde_json::{Value, json};
 
