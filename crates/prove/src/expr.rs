@@ -31,6 +31,8 @@ impl Fact {
         match self {
             Fact::Bool(b) => if *b { "yes" } else { "no" }.to_owned(),
             Fact::Number(n) => n.to_string(),
+            // Ages run on while they are read: parts of a second are noise from one second on.
+            Fact::Duration(d) if *d >= model::Time::SECOND => duration::text(d - d % model::Time::SECOND),
             Fact::Duration(d) => duration::text(*d),
             Fact::Text(t) => t.clone(),
             Fact::Nothing => "0 subjects".to_owned(),
@@ -54,6 +56,24 @@ struct Term {
     path: String,
     op: Op,
     literal: Fact,
+}
+
+impl Term {
+    /// Why it does not hold, for people: ``sink.lag is 3 d, wanted < 1 m``.
+    fn broken(&self, fact: &Fact) -> String {
+        if let Fact::Bool(_) = fact {
+            return format!("{} is {}", self.path, fact.text());
+        }
+        let op = match self.op {
+            Op::Eq => "",
+            Op::Ne => "not ",
+            Op::Lt => "< ",
+            Op::Le => "at most ",
+            Op::Gt => "> ",
+            Op::Ge => "at least ",
+        };
+        format!("{} is {}, wanted {op}{}", self.path, fact.text(), self.literal.text())
+    }
 }
 
 /// A parsed expectation.
@@ -116,7 +136,7 @@ impl Expr {
                             seen.push(shown);
                         }
                     }
-                    Some(false) => broken.push(shown),
+                    Some(false) => broken.push(term.broken(f)),
                     None => {
                         let m = format!(
                             "a usable value: `{}` is {shown}, which cannot be compared with {}",
@@ -335,12 +355,12 @@ mod tests {
     fn facts_are_compared_with_their_own_kind() {
         let lag = |s: i64| ("sink.lag", Fact::Duration(s * 1_000_000));
         check("sink.lag < duration('60s')", &[lag(59)], "Holds(\"59s\")");
-        check("sink.lag < duration('60s')", &[lag(60)], "DoesNot(\"1m\")");
+        check("sink.lag < duration('60s')", &[lag(60)], "DoesNot(\"sink.lag is 1m, wanted < 1m\")");
         check("!listen.public", &[("listen.public", Fact::Bool(false))], "Holds(\"no\")");
         check(
             "sink.kind == 'splunk_hec'",
             &[("sink.kind", Fact::Text("syslog".into()))],
-            "DoesNot(\"syslog\")",
+            "DoesNot(\"sink.kind is syslog, wanted splunk_hec\")",
         );
         check(
             "route(source,  sink).enabled",
@@ -353,7 +373,7 @@ mod tests {
 
     #[test]
     fn one_part_that_does_not_hold_decides_over_one_that_cannot_be_read() {
-        check("a && b", &[("b", Fact::Bool(false))], "DoesNot(\"b no\")");
+        check("a && b", &[("b", Fact::Bool(false))], "DoesNot(\"b is no\")");
         check("a && b", &[("b", Fact::Bool(true))], "Missing(\"fact a\")");
         check(
             "a < 3",

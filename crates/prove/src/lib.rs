@@ -76,4 +76,4 @@ pub use problem::{Level, Place, Problem, Refused};
 pub use read::parse_date;
 pub use register::{Row, due_by_change, evaluate, inconclusive_in_a_row};
 pub use state::{Ceiling, Context, DRILLS_BUILT, FAILURES_SHOWN, Standing, state};
-pub use view::{cells, counts_words, item, items, summary, words};
+pub use view::{cells, counts_words, item, items, summary, unknown_words, words};

@@ -4,7 +4,7 @@ use crate::load::{Entry, Register};
 use crate::problem::Problem;
 use crate::read::is_person_or_text;
 use model::{ControlKind, Time, nearest};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What lint may know about the installation.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +12,36 @@ pub struct LintContext {
     pub now: Option<Time>,
     /// Names of configured alert routes; `None` when there is no configuration to look at.
     pub routes: Option<BTreeSet<String>>,
+    /// Detection rules in force, each with how many of its own tests fire; `None` when the rules are not known.
+    pub rules: Option<BTreeMap<String, usize>>,
 }
+
+/// Kinds of sources and sinks that a probe may ask for: those that are built, then those that the studied systems have and that
+/// are to come. Another word is a mistake and could never hold.
+const SOURCE_KINDS: [&str; 11] = [
+    "syslog",
+    "https",
+    "file",
+    "stdin",
+    "cloudtrail_files",
+    "kinesis",
+    "sqs",
+    "s3",
+    "cloudwatch",
+    "firehose",
+    "kafka",
+];
+const SINK_KINDS: [&str; 8] =
+    ["elasticsearch", "syslog", "file", "beats", "splunk_hec", "kafka", "s3", "mongodb"];
+/// What other products send and call a finding: routes may be asked about them as about rules of our own.
+const IMPORTED: [&str; 6] = [
+    "access.external",
+    "config.non-compliant",
+    "guardduty.sample",
+    "guardduty.severity-4",
+    "inspector.high",
+    "securityhub.high",
+];
 
 /// Words that put a number on a claim without a digit: one counter-example makes it false.
 const ABSOLUTE: [&str; 21] = [
@@ -66,6 +95,68 @@ pub fn lint(register: &Register, ctx: &LintContext) -> Vec<Problem> {
     out
 }
 
+/// Errors: names of rules and kinds that do not exist. A claim about a rule that nobody wrote can neither hold nor fail.
+fn names(e: &Entry, ctx: &LintContext) -> Vec<Problem> {
+    let mut out = Vec::new();
+    let id = &e.control.id;
+    let mut bad = |code: &'static str, message: String, hint: String| {
+        out.push(Problem::error(e.place.clone(), code, message, hint));
+    };
+    for p in e.control.configured.iter().chain(&e.control.effective) {
+        for (before, known) in [("source.kind == '", &SOURCE_KINDS[..]), ("sink.kind == '", &SINK_KINDS[..])]
+        {
+            for kind in quoted_after(&p.expect, before).filter(|k| !known.contains(k)) {
+                bad(
+                    "control.unknown_kind",
+                    format!("`{id}` asks for kind `{kind}`"),
+                    format!("kinds are {}", known.join(", ")),
+                );
+            }
+        }
+    }
+    let Some(rules) = &ctx.rules else { return out };
+    let near = |name: &str| nearest(name, rules.keys().map(String::as_str)).join(", ");
+    for p in e.control.configured.iter().chain(&e.control.effective) {
+        let asked = quoted_after(&p.expect, "rule('")
+            .map(|n| (n, false))
+            .chain(quoted_after(&p.expect, ".matches('").map(|n| (n, true)));
+        for (name, may_be_imported) in asked {
+            let is_imported = may_be_imported && IMPORTED.contains(&name);
+            if !is_imported && !rules.contains_key(name) {
+                bad(
+                    "control.unknown_rule",
+                    format!("`{id}` names rule `{name}`, which does not exist"),
+                    format!("nearest: {}", near(name)),
+                );
+            }
+        }
+    }
+    if let Some((name, test)) = e.drill_text("sample").and_then(|s| s.split_once('#'))
+        && !IMPORTED.contains(&name)
+    {
+        let wanted = test.strip_prefix("positive-").and_then(|n| n.parse::<usize>().ok());
+        match (rules.get(name), wanted) {
+            (None, _) => bad(
+                "control.unknown_rule",
+                format!("`{id}` takes its sample from rule `{name}`, which does not exist"),
+                format!("nearest: {}", near(name)),
+            ),
+            (Some(n), Some(w)) if (1..=*n).contains(&w) => {}
+            (Some(n), _) => bad(
+                "control.unknown_sample",
+                format!("`{id}` takes sample `{test}` of `{name}`, which has {n} tests that fire"),
+                "write `RULE#positive-1` for its first".to_owned(),
+            ),
+        }
+    }
+    out
+}
+
+/// The quoted texts that follow `before`: `rule('a')` gives `a`.
+fn quoted_after<'a>(text: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(before).skip(1).filter_map(|rest| rest.split('\'').next())
+}
+
 fn one(e: &Entry, ctx: &LintContext) -> Vec<Problem> {
     let mut out = Vec::new();
     let mut warn = |code: &'static str, message: String, hint: &str| {
@@ -112,6 +203,10 @@ fn one(e: &Entry, ctx: &LintContext) -> Vec<Problem> {
         );
     }
     alerts(e, &words, ctx, &mut warn);
+    out.extend(names(e, ctx));
+    let mut warn = |code: &'static str, message: String, hint: &str| {
+        out.push(Problem::warning(e.place.clone(), code, message, hint));
+    };
     if !is_person_or_text(&c.owner.person) || !is_person_or_text(&c.owner.team) {
         warn(
             "control.owner",
@@ -231,6 +326,7 @@ mod tests {
         let ctx = LintContext {
             now: Time::parse_rfc3339(b"2026-01-01T00:00:00Z"),
             routes: Some(["default".to_owned(), "oncall".to_owned()].into()),
+            rules: Some([("root_console_login".to_owned(), 1)].into()),
         };
         let got: Vec<&str> = lint(&r, &ctx).iter().map(|p| p.code).collect();
         assert_eq!(got, expect, "{claim}");
@@ -276,5 +372,29 @@ mod tests {
             &format!("{NONE}, configured: [{{ probe: self, expr: x.y }}]"),
             &["control.one_path"],
         );
+    }
+
+    #[test]
+    fn a_claim_about_a_rule_or_kind_that_does_not_exist_is_an_error() {
+        let probe = |expr: &str| {
+            format!("configured: [{{ probe: self, expr: \"{expr}\" }}], drill: {{ kind: none, because: t }}")
+        };
+        let claim = "All 4 are on.";
+        check(claim, &probe("rule('root_console_login').enabled"), &[]);
+        check(claim, &probe("rule('aws.root-console-login').enabled"), &["control.unknown_rule"]);
+        check(claim, &probe("route('oncall').matches('root_console_login')"), &[]);
+        check(claim, &probe("route('oncall').matches('guardduty.severity-4')"), &[]);
+        check(claim, &probe("route('oncall').matches('guardduty.severity-5')"), &["control.unknown_rule"]);
+        check(claim, &probe("source.kind == 'kinesis'"), &[]);
+        check(claim, &probe("source.kind == 'kinesiss'"), &["control.unknown_kind"]);
+        check(claim, &probe("sink.kind == 'splunk'"), &["control.unknown_kind"]);
+        let sample = |s: &str| {
+            format!(
+                "drill: {{ kind: detect, sample: \"{s}\", through: x, finding_within: 5m, delivered_within: 1m, acknowledged_within: 15m }}"
+            )
+        };
+        check(claim, &sample("root_console_login#positive-1"), &[]);
+        check(claim, &sample("root_console_login#positive-2"), &["control.unknown_sample"]);
+        check(claim, &sample("root_login#positive-1"), &["control.unknown_rule"]);
     }
 }

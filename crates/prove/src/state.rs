@@ -8,7 +8,8 @@
 //! - A conclusive run of an older version of the control makes it stale, whether that run passed or failed: rewording a claim
 //!   must not wash a failure away.
 //! - While a claim is declared `planned`, nothing in force is expected of it, so a missing effect is no failure until the date.
-//! - A drill that this build cannot run counts as "the drill could not look".
+//! - A drill that this build cannot run was never run: the third column says `never`, and a control that is in force stays below
+//!   proven with the missing drill named. What the probes read is not lost over it.
 
 use crate::expr::Expr;
 use crate::load::Entry;
@@ -189,8 +190,18 @@ fn never_reason(v: &View<'_>) -> String {
     match (&v.history.column, &v.entry.control.no_drill_because) {
         (LastProven::Maturing { until }, _) => format!("the first proof matures on {}", until.day()),
         (_, Some(why)) => format!("in force, not exercised: {why}"),
-        _ => "in force, never exercised".to_owned(),
+        _ => match not_built(v.entry, v.ctx) {
+            Some(drill) => format!("in force, never exercised: this build has no {drill}"),
+            None => "in force, never exercised".to_owned(),
+        },
     }
+}
+
+/// The control's drill where this build cannot run it: `` `retain` drill ``.
+fn not_built(entry: &Entry, ctx: &Context) -> Option<String> {
+    let d = entry.control.drill.as_ref().filter(|d| d.kind != "attest" && !ctx.runs(d))?;
+    let copy = d.parameters.get("copy").and_then(|v| v.as_str());
+    Some(format!("`{}` drill{}", d.kind, copy.map_or_else(String::new, |c| format!(" of {c}"))))
 }
 
 /// Rule 1.
@@ -199,8 +210,8 @@ fn failed(v: &View<'_>) -> Option<String> {
         return Some(format!("the last run failed at `{step}`"));
     }
     if let Configured::Contended { values } = &v.configured {
-        let who: Vec<String> = values.iter().map(|(value, who)| format!("{value} by {who}")).collect();
-        return Some(format!("contended: {}", who.join(", ")));
+        let who: Vec<String> = values.iter().map(|(value, who)| format!("{who} says {value}")).collect();
+        return Some(format!("contended: {}", who.join("; ")));
     }
     // A planned claim that became real before its date is no longer a plan; one that did not is late.
     let c = &v.entry.control;
@@ -324,7 +335,7 @@ impl History {
         let conclusive = runs.iter().rev().copied().find(|p| p.outcome != ProofOutcome::Inconclusive);
         let (proof, column) = match conclusive {
             Some(p) => conclusive_run(entry, seen, p, inconclusive, ctx.now),
-            None => (Life::None, no_conclusive_run(entry, inconclusive, ctx)),
+            None => (Life::None, no_conclusive_run(inconclusive, ctx)),
         };
         History { proof, column, last_attempt, recent_failures }
     }
@@ -368,7 +379,7 @@ fn conclusive_run(
     }
 }
 
-fn no_conclusive_run(entry: &Entry, inconclusive: Option<&Proof>, ctx: &Context) -> LastProven {
+fn no_conclusive_run(inconclusive: Option<&Proof>, ctx: &Context) -> LastProven {
     if let Some(p) = inconclusive {
         let matures = p.steps.iter().rev().find_map(|s| s.evidence.get(MATURING));
         return match matures.and_then(|t| Time::parse_rfc3339(t.as_bytes())) {
@@ -376,17 +387,7 @@ fn no_conclusive_run(entry: &Entry, inconclusive: Option<&Proof>, ctx: &Context)
             _ => LastProven::Unknown { missing: missing_of(p) },
         };
     }
-    match entry.control.drill.as_ref() {
-        Some(d) if d.kind != "attest" && !ctx.runs(d) => {
-            let of = d
-                .parameters
-                .get("copy")
-                .and_then(|v| v.as_str())
-                .map_or_else(String::new, |c| format!(" of {c}"));
-            LastProven::Unknown { missing: format!("component: this build has no `{}` drill{of}", d.kind) }
-        }
-        _ => LastProven::Never,
-    }
+    LastProven::Never
 }
 
 fn failed_step(p: &Proof) -> String {

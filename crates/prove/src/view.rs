@@ -122,7 +122,7 @@ pub fn cells(s: &Standing, now: Time) -> [String; 3] {
         Configured::Unknown { .. } => "can't tell".to_owned(),
     };
     let working = match &s.effective {
-        Effective::Yes { at, value } if value.is_empty() || value == "yes" => format!("yes {}", clock(*at)),
+        Effective::Yes { at, value } if !is_figure(value) => format!("yes {}", clock(*at)),
         Effective::Yes { at, value } => format!("{value} {}", clock(*at)),
         Effective::No { value } => format!("no: {value}"),
         Effective::Vacuous => "nothing to check (0)".to_owned(),
@@ -144,6 +144,12 @@ pub fn cells(s: &Standing, now: Time) -> [String; 3] {
     [set_up, working, tested]
 }
 
+/// Whether a value says more to people than "yes": an age, a name. Counts that had to be zero and lists of facts do not.
+fn is_figure(value: &str) -> bool {
+    let is_word = |v: &str| v.is_empty() || v == "yes" || v == "no" || v.parse::<i64>().is_ok();
+    !is_word(value) && !value.contains(", ")
+}
+
 /// `38 tested, 1 not tested, 1 failing`, best first; empty for a single instance.
 #[must_use]
 pub fn counts_words(row: &Row<'_>) -> String {
@@ -161,6 +167,31 @@ pub fn summary(rows: &[Row<'_>]) -> String {
         parts if parts.is_empty() => format!("0 {word}"),
         parts => format!("{} {word}: {parts}", rows.len()),
     }
+}
+
+/// Why controls cannot be told, counted: the line under the list that says what to do about most of them. Empty when all can be.
+#[must_use]
+pub fn unknown_words(rows: &[Row<'_>]) -> String {
+    let mut n = [0_usize; 4];
+    for r in rows.iter().filter(|r| r.state == ControlState::Unknown) {
+        let reason = r.decided_by().map_or("", |s| s.reason.as_str());
+        let [person, connect, build, other] = &mut n;
+        *match reason.split(':').next().unwrap_or_default() {
+            "attestation" => person,
+            "log source" | "setting" => connect,
+            "component" => build,
+            _ => other,
+        } += 1;
+    }
+    let words = [
+        "wait for a person to confirm them (avouch controls attest ID)",
+        "are about something that is not connected here",
+        "need a part that this build does not have (docs/coverage.md)",
+        "cannot be read just now",
+    ];
+    let parts: Vec<String> =
+        n.iter().zip(words).filter(|(n, _)| **n > 0).map(|(n, w)| format!("{n} {w}")).collect();
+    if parts.is_empty() { String::new() } else { format!("can't tell: {}", parts.join("; ")) }
 }
 
 fn four(states: impl Iterator<Item = (ControlState, usize)>) -> String {

@@ -51,9 +51,14 @@ pub fn run(cli: Cli) -> Result<u8, Problem> {
     };
     let op = op.made_absolute();
     let target = client::find(&global)?;
-    let answer = match &target.socket {
-        Some(socket) => client::ask(socket, &op)?,
-        None => {
+    let alone = match &target.socket {
+        Some(_) if !ops::reads_own_files(&op) => None,
+        _ => ops::alone(&op, &configuration(&target.data, &global)?),
+    };
+    let answer = match (&target.socket, alone) {
+        (_, Some(reply)) => reply?,
+        (Some(socket), None) => client::ask(socket, &op)?,
+        (None, None) => {
             let runtime = runtime()?;
             runtime.block_on(async {
                 let node = Node::offline(&target.data, &global).await?;
@@ -65,6 +70,14 @@ pub fn run(cli: Cli) -> Result<u8, Problem> {
         }
     };
     finish(&answer, &global)
+}
+
+/// The configuration of a data folder, or the defaults where there is none.
+fn configuration(data: &std::path::Path, global: &Global) -> Result<crate::config::Config, Problem> {
+    let path = global.config.clone().or_else(|| crate::config::find(data));
+    let loaded =
+        crate::config::load(path.as_deref(), &crate::config::environment()).map_err(config::refused)?;
+    Ok(loaded.config)
 }
 
 /// Prints an answer where and how the user asked, and gives the exit code with its one line of explanation.

@@ -2,14 +2,18 @@
 //! and drills. Every loop here can be stopped at any await and started again from its cursor.
 
 pub mod alerting;
+pub mod damage;
 pub mod door;
 pub mod drills;
+pub mod facts;
+pub mod gather;
 pub mod hub;
 pub mod metrics;
 pub mod pages;
 pub mod pipeline;
 pub mod register;
 pub mod rules;
+pub mod schedule;
 pub mod signin;
 pub mod sinks;
 pub mod socket;

@@ -1,19 +1,27 @@
 //! The control register at work: what probes see of this installation, proofs and confirmations from the vault, and the drills'
 //! hands in the world.
 
+use super::facts::{self, Facts};
+use super::gather::{self, Gathered};
+use super::rules::RuleBook;
 use crate::config::Config;
-use crate::node::{Node, Store, now};
+use crate::node::{Node, now};
 use crate::problem::Problem;
 use crate::state::State;
-use model::{Attestation, Control, Instance, Observation, Probe, Proof, Time};
-use prove::{Context, Entry, Fact, Look, Register, Seen, Subjects};
-use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use model::{Attestation, Control, Instance, Observation, Probe, Proof, Severity, Time};
+use prove::record::Record;
+use prove::{Context, Entry, Look, Register, Seen, Subjects};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 pub struct Book {
     pub register: Register,
     proofs: RwLock<Vec<Proof>>,
     attestations: RwLock<Vec<Attestation>>,
+    gathered: RwLock<Arc<Gathered>>,
+    /// Of the rules in force, once their tests have run: rules do not change while a process lives.
+    failing_tests: OnceLock<usize>,
+    rules: OnceLock<BTreeMap<String, (Severity, String)>>,
 }
 
 /// Proofs kept per control in memory: the newest decide, older ones are in the vault.
@@ -42,7 +50,32 @@ impl Book {
             .into_iter()
             .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
             .collect();
-        Ok(Book { register, proofs: RwLock::new(proofs), attestations: RwLock::new(attestations) })
+        Ok(Book {
+            register,
+            proofs: RwLock::new(proofs),
+            attestations: RwLock::new(attestations),
+            gathered: RwLock::default(),
+            failing_tests: OnceLock::new(),
+            rules: OnceLock::new(),
+        })
+    }
+
+    /// What was gathered last for the facts.
+    pub fn gathered(&self) -> Arc<Gathered> {
+        Arc::clone(&self.gathered.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn failing_tests(&self) -> Option<usize> {
+        self.failing_tests.get().copied()
+    }
+
+    pub fn note_failing_tests(&self, n: usize) {
+        let _ = self.failing_tests.set(n);
+    }
+
+    /// Severity and finding type of a rule in force.
+    pub fn rule(&self, rules: &RuleBook, name: &str) -> Option<(Severity, String)> {
+        self.rules.get_or_init(|| facts::rule_table(&rules.files)).get(name).cloned()
     }
 
     pub fn proofs(&self) -> Vec<Proof> {
@@ -72,6 +105,40 @@ impl Book {
         self.attestations.write().unwrap_or_else(PoisonError::into_inner).push(a);
         Ok(())
     }
+}
+
+/// Reads anew what facts about this installation rest on. Commands do it before they answer, the daemon every few seconds.
+pub async fn refresh(node: &Node) {
+    let fresh = gather::gather(node).await;
+    *node.book.gathered.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+}
+
+/// Plans of the last day whose time is over and that have no proof: runs that were cut short. Read from the vault, since only it
+/// still knows what a process that died had begun.
+pub fn open_plans(snapshot: &vault::Snapshot, at: Time) -> Option<usize> {
+    const PROOFS: &str = "avouch.proof";
+    let (mut begun, mut ended) = (BTreeSet::new(), BTreeSet::new());
+    let mut each = |batch: &model::Batch| {
+        for (i, _) in batch.rows.iter().enumerate().filter(|(_, r)| at.since(r.received) <= Time::DAY) {
+            match Record::from_bytes(batch.raw(i)) {
+                Ok(Record::Plan(p)) if p.deadline < at => drop(begun.insert(p.run.to_string())),
+                Ok(Record::Proof(p)) => drop(ended.insert(p.run)),
+                _ => {}
+            }
+        }
+    };
+    for meta in snapshot.segments_of(PROOFS) {
+        if at.since(meta.received.1) > Time::DAY {
+            continue;
+        }
+        for batch in snapshot.open_segment(&meta, 0).ok()? {
+            each(&batch.ok()?);
+        }
+    }
+    for batch in snapshot.tail(PROOFS).ok()? {
+        each(&batch);
+    }
+    Some(begun.difference(&ended).count())
 }
 
 fn stem(name: &str) -> &str {
@@ -115,87 +182,12 @@ pub fn read(path: &std::path::Path) -> Result<Vec<(String, String)>, Problem> {
 pub struct Eyes<'a> {
     node: &'a Node,
     at: Time,
+    gathered: Arc<Gathered>,
 }
 
 impl<'a> Eyes<'a> {
     pub fn of(node: &'a Node) -> Eyes<'a> {
-        Eyes { node, at: now() }
-    }
-
-    /// The value of a dotted path in a probe's expectation, with `source` and `sink` bound to the instance's.
-    fn fact(&self, path: &str, instance: &Instance) -> Fact {
-        let node = self.node;
-        let source = instance.0.get("source").cloned().unwrap_or_default();
-        let sink = instance.0.get("sink").cloned().unwrap_or_default();
-        let micros = |m: i64| Fact::Duration(m);
-        match path {
-            "route(source,sink).enabled" => {
-                let routed =
-                    node.config.sources.contains_key(&source) && node.config.sinks.contains_key(&sink);
-                Fact::Bool(routed)
-            }
-            "source.enabled" | "source.configured" => Fact::Bool(node.config.sources.contains_key(&source)),
-            "sink.enabled" | "sink.configured" => Fact::Bool(node.config.sinks.contains_key(&sink)),
-            "source.last_event_age" | "sink.lag" | "sink.held" => match node.pipeline.get() {
-                None => Fact::Missing(
-                    "component: the daemon is not running, so nothing flows: avouch serve".to_owned(),
-                ),
-                Some(p) if path == "source.last_event_age" => {
-                    match p.sources().into_iter().find(|s| s.name == source) {
-                        None => Fact::Missing(format!("log source: no source `{source}` is configured")),
-                        Some(s) => match s.counters.last_event.known() {
-                            None => Fact::Missing(format!("log source: `{source}` has sent nothing yet")),
-                            Some(t) => micros(self.at.since(t).max(0)),
-                        },
-                    }
-                }
-                Some(p) => match p.sinks.lag(&sink) {
-                    None => Fact::Missing(format!("component: no sink `{sink}` is configured")),
-                    Some(lag) if path == "sink.lag" => micros(lag.age_us),
-                    Some(lag) => Fact::Bool(lag.is_held),
-                },
-            },
-            "vault.encrypted" => Fact::Bool(
-                node.config.datasets.values().all(|d| d.encryption != Some(crate::config::Encryption::Sse)),
-            ),
-            "source.decoder_root_is_own" | "vault.checkpoints_on" => Fact::Bool(true),
-            "vault.raw_mismatches" | "vault.verify_exit" | "vault.verify_age" => match node.last_check() {
-                None => Fact::Missing(
-                    "window: the vault was not verified since the start: avouch prove self.tampering-is-seen"
-                        .to_owned(),
-                ),
-                Some((at, exit)) => match path {
-                    "vault.verify_age" => micros(self.at.since(at).max(0)),
-                    _ => Fact::Number(i64::from(exit)),
-                },
-            },
-            "source.kernel_drops" | "source.backlog_files" => {
-                match node.pipeline.get().and_then(|p| p.sources().into_iter().find(|s| s.name == source)) {
-                    None => Fact::Missing(format!("log source: no source `{source}` runs")),
-                    Some(_) if path == "source.backlog_files" => {
-                        Fact::Missing("component: nothing here counts unread files yet".to_owned())
-                    }
-                    Some(s) => Fact::Number(i64::try_from(s.counters.kernel_drops).unwrap_or(i64::MAX)),
-                }
-            }
-            "rules.enabled" => Fact::Number(i64::try_from(node.rules.files.len()).unwrap_or(i64::MAX)),
-            "vault.lock_held" => Fact::Bool(!node.is_read_only()),
-            "access.events_on" => Fact::Bool(true),
-            "vault.healthy" => match &node.store {
-                Store::Open(v) => Fact::Bool(v.status().poisoned.is_none()),
-                Store::Files(_) => Fact::Missing("component: another process writes this vault".to_owned()),
-            },
-            "vault.checkpoint_age" => match &node.store {
-                Store::Open(v) => match v.status().checkpoint_time {
-                    Some(t) => micros(self.at.since(t).max(0)),
-                    None => Fact::Missing("window: no checkpoint has been published yet".to_owned()),
-                },
-                Store::Files(_) => Fact::Missing("component: another process writes this vault".to_owned()),
-            },
-            "server.loopback" => Fact::Bool(node.config.server.listen.ip().is_loopback()),
-            "drills.enabled" => Fact::Bool(node.config.controls.drills),
-            other => Fact::Missing(format!("component: nothing here answers `{other}` yet")),
-        }
+        Eyes { node, at: now(), gathered: node.book.gathered() }
     }
 }
 
@@ -214,18 +206,26 @@ impl Look for Eyes<'_> {
             "sinks" => names(self.node.config.sinks.keys().cloned().collect()),
             "datasets" => names(self.node.snapshot().datasets().iter().map(ToString::to_string).collect()),
             "channels" => names(self.node.config.alerts.channels.keys().cloned().collect()),
-            other => Subjects::Unknown(format!("component: this build does not list {other}")),
+            other => {
+                Subjects::Unknown(format!("component: this build does not list {}", other.replace('_', " ")))
+            }
         }
     }
 
     // F1: a probe without a source here answers what is missing, never yes or no.
-    fn observe(&self, _: &Control, instance: &Instance, probe: &Probe) -> Observation {
-        match probe.probe.as_str() {
-            "self" | "flow" => {
-                prove::judge(probe, &probe.probe, self.at, |path| (self.fact(path, instance), None))
+    fn observe(&self, control: &Control, instance: &Instance, probe: &Probe) -> Observation {
+        let facts = Facts::new(self.node, &self.gathered, self.at, instance);
+        let mut seen = match probe.probe.as_str() {
+            "self" | "flow" | "host" => {
+                prove::judge(probe, &probe.probe, self.at, |path| (facts.get(path), None))
             }
             _ => prove::observation::unknown(prove::missing_component(probe), &probe.probe, self.at),
+        };
+        // Whoever reads "this build has no …" wants to know when it will: the needs it belongs to.
+        if let Some(missing) = seen.missing.as_mut().filter(|m| m.starts_with("component: ")) {
+            missing.push_str(&format!("; see {} in docs/coverage.md", control.answers.join(", ")));
         }
+        seen
     }
 }
 

@@ -102,6 +102,13 @@ pub fn rows(rules: &Rules) -> Vec<Row> {
     out
 }
 
+/// Rules by name with how many of their own tests fire: what a control may name and take a sample of.
+pub fn firing_tests(files: &[(String, String)]) -> std::collections::BTreeMap<String, usize> {
+    let (rules, _) = rules(files);
+    let heads = rules.rules.iter().map(|r| &r.head).chain(rules.correlations.iter().map(|c| &c.head));
+    heads.map(|h| (h.name.clone(), h.tests.iter().filter(|t| t.fires).count())).collect()
+}
+
 /// The shipped rules, for the reference page.
 pub fn shipped() -> (Vec<Row>, Vec<String>) {
     let files: Vec<(String, String)> =

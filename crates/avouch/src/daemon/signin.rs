@@ -60,6 +60,17 @@ impl SignIn {
         Ok(token)
     }
 
+    /// Links that outlive [`LINK_LIFE`]: a demo's.
+    pub fn long_links(&self) -> usize {
+        let latest = now().plus(LINK_LIFE);
+        self.links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .filter(|l| l.until > latest)
+            .count()
+    }
+
     pub fn is_link(&self, token: &str) -> bool {
         let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         links.get(&model::sha256_hex(token.as_bytes())).is_some_and(|l| l.until > now())

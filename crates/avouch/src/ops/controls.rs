@@ -91,18 +91,28 @@ pub enum ProofWhat {
 use super::Caller;
 use super::search::moment;
 use crate::answer::{Answer, Reply};
-use crate::daemon::{drills, register};
+use crate::config;
+use crate::daemon::{drills, register, rules, schedule};
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use model::ControlState;
 use serde_json::json;
 
 pub async fn controls(args: &Controls, node: &Node, caller: &Caller) -> Reply {
+    register::refresh(node).await;
     match &args.what {
         What::List(l) => list(l, node),
         What::Show(s) => show(&s.id, node),
         What::Lint(l) => lint(l),
         What::Attest(a) => attest(a, node, caller).await,
+    }
+}
+
+/// What needs no vault.
+pub fn alone(args: &Controls) -> Option<Reply> {
+    match &args.what {
+        What::Lint(l) => Some(lint(l)),
+        _ => None,
     }
 }
 
@@ -153,6 +163,11 @@ fn list(args: &List, node: &Node) -> Reply {
             } else {
                 format!("{word}: {why}")
             };
+            let of: Vec<&str> = decided.instance.0.values().map(String::as_str).collect();
+            let result = match r.instances.len() {
+                0 | 1 => result,
+                _ => format!("{result} ({})", of.join(", ")),
+            };
             answer.item(prove::item(r), vec![r.entry.control.id.clone(), set_up, working, tested, result]);
         }
         if shown.is_empty() {
@@ -163,6 +178,7 @@ fn list(args: &List, node: &Node) -> Reply {
             });
         } else {
             answer.after.push(prove::summary(&shown));
+            answer.after.extend(Some(prove::unknown_words(&shown)).filter(|w| !w.is_empty()));
         }
         if let Some(worst) = fail_on
             && shown.iter().any(|r| r.state <= worst)
@@ -228,7 +244,10 @@ fn lint(args: &Lint) -> Reply {
         files = prove::PACKS.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
     }
     let problems = match prove::Register::load(&files) {
-        Ok(r) => prove::lint(&r, &prove::LintContext::default()),
+        Ok(r) => {
+            let rules = rules::firing_tests(&rules::load(&config::Config::default())?.files);
+            prove::lint(&r, &prove::LintContext { rules: Some(rules), ..prove::LintContext::default() })
+        }
         Err(refused) => refused.0,
     };
     let errors = problems.iter().filter(|p| p.level == prove::Level::Error).count();
@@ -304,7 +323,7 @@ pub async fn prove(args: &Prove, node: &Node, caller: &Caller) -> Reply {
             .register
             .entries
             .iter()
-            .filter(|e| drills::can_run(e))
+            .filter(|e| drills::can_run(e) && schedule::is_connected(node, e))
             .map(|e| e.control.id.clone())
             .collect()
     } else {

@@ -67,14 +67,44 @@ impl Op {
                 controls::What::Attest(a) => a.evidence.iter_mut().for_each(full),
                 _ => {}
             },
-            Op::Rule(r) => match &mut r.what {
-                rule::What::List(l) => l.paths.iter_mut().for_each(full),
-                rule::What::Test(t) => t.paths.iter_mut().for_each(full),
-                _ => {}
-            },
+            Op::Rule(r) => {
+                r.rules.iter_mut().for_each(full);
+                match &mut r.what {
+                    rule::What::List(l) => l.paths.iter_mut().for_each(full),
+                    rule::What::Test(t) => t.paths.iter_mut().for_each(full),
+                    _ => {}
+                }
+            }
             _ => {}
         }
         self
+    }
+}
+
+/// The answer of an operation that needs neither vault nor daemon; nothing for all others. Rules and control packs are in the
+/// binary, so whoever writes one can try it on a machine where nothing was ever started.
+pub fn alone(op: &Op, config: &crate::config::Config) -> Option<Reply> {
+    match op {
+        Op::Rule(a) => rule::alone(a, config),
+        Op::Controls(a) => controls::alone(a),
+        _ => None,
+    }
+}
+
+/// Whether an operation names files of the caller's: the daemon runs as another user, who may not be able to read them.
+pub fn reads_own_files(op: &Op) -> bool {
+    match op {
+        Op::Rule(r) => {
+            !r.rules.is_empty()
+                || match &r.what {
+                    rule::What::List(l) => !l.paths.is_empty(),
+                    rule::What::Test(t) => !t.paths.is_empty(),
+                    rule::What::Explain(e) => std::path::Path::new(&e.event).is_file(),
+                    rule::What::Show { .. } => false,
+                }
+        }
+        Op::Controls(c) => matches!(&c.what, controls::What::Lint(l) if !l.paths.is_empty()),
+        _ => false,
     }
 }
 

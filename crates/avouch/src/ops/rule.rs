@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 pub struct Rule {
     #[command(subcommand)]
     pub what: What,
+    /// Further rules beside the shipped and configured ones: Sigma files or folders
+    #[arg(long, global = true, value_name = "PATH")]
+    #[serde(default)]
+    pub rules: Vec<std::path::PathBuf>,
 }
 
 #[derive(Subcommand, Clone, Debug, Serialize, Deserialize)]
@@ -40,25 +44,53 @@ pub struct Test {
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Explain {
     pub rule: String,
-    /// Event id, <shard>:<seq>, or a file with one JSON record
+    /// Event id, <shard>:<seq>, or a file with CloudTrail records
+    #[arg(allow_hyphen_values = true)]
     pub event: String,
 }
 
 use crate::answer::{Answer, Reply};
+use crate::config::Config;
 use crate::daemon::rules;
 use crate::node::Node;
 use crate::problem::Problem;
 use serde_json::json;
 
 pub async fn rule(args: &Rule, node: &Node) -> Reply {
-    match &args.what {
-        What::Explain(e) => explain(e, node).await,
-        other => offline(other, &node.rules.files),
+    if let Some(reply) = alone(args, &node.config) {
+        return reply;
     }
+    let What::Explain(e) = &args.what else {
+        return Err(Problem::new("internal.rule", "this part of `rule` needs no vault"));
+    };
+    let (rules, _) = rules::rules(&in_force(args, &node.config)?);
+    let rule = named(&rules, &e.rule)?;
+    let stored = super::event::find(node, &e.event).await?;
+    let mut answer = Answer::new("avouch.rule.explain/1").query(e);
+    explained(&mut answer, rule, &stored.batch, 0, &e.event)?;
+    Ok(answer)
 }
 
-/// Everything that needs no vault.
-pub fn offline(what: &What, in_force: &[(String, String)]) -> Reply {
+/// Everything that needs no vault: rules come from the binary, the configuration and the command line. Nothing when the event to
+/// explain is in a vault.
+pub fn alone(args: &Rule, config: &Config) -> Option<Reply> {
+    if let What::Explain(e) = &args.what {
+        let path = std::path::Path::new(&e.event);
+        return path.is_file().then(|| explain_file(args, e, path, config));
+    }
+    Some(in_force(args, config).and_then(|files| offline(&args.what, &files)))
+}
+
+/// Texts of the rules in force: shipped, configured, and those that the command names.
+fn in_force(args: &Rule, config: &Config) -> Result<Vec<(String, String)>, Problem> {
+    let mut files = rules::load(config)?.files;
+    for path in &args.rules {
+        files.extend(rules::read(path)?);
+    }
+    Ok(files)
+}
+
+fn offline(what: &What, in_force: &[(String, String)]) -> Reply {
     match what {
         What::List(l) => {
             let files = files(&l.paths, in_force)?;
@@ -103,7 +135,9 @@ pub fn offline(what: &What, in_force: &[(String, String)]) -> Reply {
             Ok(answer)
         }
         What::Test(t) => test(t, in_force),
-        What::Explain(_) => Err(Problem::new("rule.needs_vault", "explaining needs the event's vault")),
+        What::Explain(_) => {
+            Err(Problem::new("rule.needs_vault", "explaining an event needs its vault, or a file"))
+        }
     }
 }
 
@@ -183,25 +217,85 @@ fn test(args: &Test, in_force: &[(String, String)]) -> Reply {
     Ok(answer)
 }
 
-async fn explain(args: &Explain, node: &Node) -> Reply {
-    let (rules, _) = rules::rules(&node.rules.files);
-    let Some(detect::Known::Rule(index)) = rules.find(&args.rule) else {
-        let names: Vec<&str> = rules.rules.iter().map(|r| r.head.name.as_str()).collect();
-        return Err(crate::daemon::pipeline::unknown("rule", &args.rule, &names));
-    };
-    let Some(rule) = rules.rules.get(index) else { return Err(Problem::new("rule.unknown", "no such rule")) };
-    let stored = super::event::find(node, &args.event).await?;
-    let dataset = stored.batch.dataset_of(0).to_owned();
-    let columns = shape::derive(&dataset, &stored.batch);
-    let e = detect::explain(rule, &[], &stored.batch, 0, Some(&columns))
+fn named<'a>(rules: &'a detect::Rules, name: &str) -> Result<&'a detect::sigma::rule::Rule, Problem> {
+    if let Some(detect::Known::Rule(index)) = rules.find(name)
+        && let Some(rule) = rules.rules.get(index)
+    {
+        return Ok(rule);
+    }
+    if rules.correlations.iter().any(|c| c.head.name == name) {
+        return Err(Problem::new(
+            "rule.is_correlation",
+            format!("`{name}` counts what other rules hold for"),
+        )
+        .hint(format!("`avouch rule show {name}` names them; explain one of those")));
+    }
+    let names: Vec<&str> = rules.rules.iter().map(|r| r.head.name.as_str()).collect();
+    Err(crate::daemon::pipeline::unknown("rule", name, &names))
+}
+
+/// Records of a file explained at once: enough to see which one a rule meant.
+const RECORDS_EXPLAINED: usize = 20;
+
+/// Explains a rule over the records of a file, read as `scan` reads it. Records for which it holds come first to be told.
+fn explain_file(args: &Rule, e: &Explain, path: &std::path::Path, config: &Config) -> Reply {
+    let (rules, _) = rules::rules(&in_force(args, config)?);
+    let rule = named(&rules, &e.rule)?;
+    let mut answer = Answer::new("avouch.rule.explain/1").query(e);
+    let (plan, mut failed, mut n, mut held) = (shape::Plan::default(), None, 0_usize, 0_usize);
+    let report = collect::read_path(path, &mut |batch| {
+        let shaped = shape::intake(&batch, &plan, model::Time(0), &[]).batch;
+        for (dataset, rows) in shaped.rows_by_dataset() {
+            let part = crate::cmd::scan::one_dataset(&shaped, &dataset, &rows);
+            for row in 0..part.len() {
+                n += 1;
+                if n > RECORDS_EXPLAINED || failed.is_some() {
+                    continue;
+                }
+                match explained(&mut answer, rule, &part, row, &format!("record {n}")) {
+                    Ok(holds) => held += usize::from(holds),
+                    Err(p) => failed = Some(p),
+                }
+            }
+        }
+    });
+    if let Some(p) = failed {
+        return Err(p);
+    }
+    if n == 0 && report.problems.is_empty() {
+        return Err(Problem::new("rule.no_record", format!("no record in `{}`", path.display()))
+            .hint("name a CloudTrail file: {\"Records\":[…]} or one record a line, gzip or plain"));
+    }
+    answer.after.push(format!("{} holds for {held} of {} records", rule.head.name, n.min(RECORDS_EXPLAINED)));
+    if n > RECORDS_EXPLAINED {
+        answer.unknown.push(format!(
+            "{} further records: only the first {RECORDS_EXPLAINED} are explained",
+            n - RECORDS_EXPLAINED
+        ));
+    }
+    answer.unknown.extend(
+        report.problems.iter().map(|p| format!("{}: {} (at byte {})", p.path.display(), p.reason, p.offset)),
+    );
+    Ok(answer)
+}
+
+/// Adds what the rule saw in one event; whether it holds.
+fn explained(
+    answer: &mut Answer,
+    rule: &detect::sigma::rule::Rule,
+    batch: &model::Batch,
+    row: usize,
+    shown: &str,
+) -> Result<bool, Problem> {
+    let dataset = batch.dataset_of(row).to_owned();
+    let columns = shape::derive(&dataset, batch);
+    let e = detect::explain(rule, &[], batch, row, Some(&columns))
         .map_err(|e| Problem::new("rule.limit", e.to_string()))?;
-    let mut answer = Answer::new("avouch.rule.explain/1").query(args);
     let mark = |held: bool| if held { "yes" } else { "no " };
     answer.line(format!(
-        "{}: {} for {} ({})",
+        "{}: {} for {shown} ({})",
         e.rule,
         if e.held { "holds" } else { "does not hold" },
-        args.event,
         e.dataset
     ));
     if !e.is_routed {
@@ -224,5 +318,5 @@ async fn explain(args: &Explain, node: &Node) -> Reply {
         }
     }
     answer.items.push(serde_json::to_value(&e).unwrap_or_default());
-    Ok(answer)
+    Ok(e.held)
 }

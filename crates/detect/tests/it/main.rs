@@ -13,7 +13,7 @@ mod measure;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
-mod shipped_rules;
+mod shipped;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

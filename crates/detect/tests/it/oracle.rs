@@ -327,6 +327,11 @@ fn agree(rules: &Rules, events: &[String]) -> usize {
 fn agrees_on_every_public_rule_and_shared_log() {
     let Some(root) = super::support::shared("agrees_on_every_public_rule_and_shared_log") else { return };
     let events = super::support::logs(&root);
+    assert_eq!(
+        events.len(),
+        74 + 443,
+        "12 recorded attacks and the logs of 443 tests: all logs that there are"
+    );
     let (all, _) = Rules::load(super::support::corpus(&root));
     let (aws, refused) =
         Rules::load(super::support::corpus(&root).into_iter().filter(|(p, _)| p.contains("/cloudtrail/")));

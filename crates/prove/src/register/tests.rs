@@ -11,12 +11,48 @@ fn load(text: &str) -> Register {
     Register::load(&[("t.yaml".into(), text.into())]).unwrap()
 }
 
+/// The rules of the folder by name, with how many tests of each fire: as text, since this crate does not read rules.
+fn shipped_rules() -> BTreeMap<String, usize> {
+    let mut open = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules"))];
+    let mut out = BTreeMap::new();
+    while let Some(dir) = open.pop() {
+        for e in std::fs::read_dir(dir).unwrap() {
+            let path = e.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == "yml") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let first = text.split("\n---").next().unwrap();
+                let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+                out.insert(name, first.lines().filter(|l| l.trim() == "fires: true").count());
+            }
+        }
+    }
+    assert!(out.len() > 100, "{}", out.len());
+    out
+}
+
+/// The claim's number is the number of kinds that its drill runs: never more is claimed than is run.
+#[test]
+fn a_tamper_claim_counts_its_own_kinds() {
+    let r = Register::built_in().unwrap();
+    let mut seen = 0;
+    for e in r.entries.iter().filter(|e| e.drill_kind() == "tamper" && e.drill_text("copy").is_none()) {
+        let kinds = crate::drill::tamper::mutations(e.control.drill.as_ref().unwrap()).unwrap();
+        let said = format!("{} kinds of damage", kinds.len());
+        assert!(e.control.claim.contains(&said), "{} runs {said}: {}", e.control.id, e.control.claim);
+        seen += 1;
+    }
+    assert!(seen >= 2);
+}
+
 #[test]
 fn the_built_in_packs_load_without_a_remark() {
     let r = Register::built_in().unwrap_or_else(|e| panic!("{e}"));
     let ctx = LintContext {
         now: Time::parse_rfc3339(b"2026-01-01T00:00:00Z"),
         routes: Some(["default", "oncall", "privacy"].map(str::to_owned).into()),
+        rules: Some(shipped_rules()),
     };
     let remarks: Vec<String> = lint(&r, &ctx).iter().map(|p| format!("{} {p}", p.code)).collect();
     assert_eq!(remarks, Vec::<String>::new());

@@ -158,7 +158,7 @@ fn two_sources_that_disagree_are_contended() {
         &e,
         &seen(&[tf("90", false), script.clone()], &[yes()]),
         &[],
-        "failed | contended yes never | contended: 90 by terraform, 7 by aws (ci-role 11:40)",
+        "failed | contended yes never | contended: terraform says 90; aws (ci-role 11:40) says 7",
     );
     check(&e, &seen(&[tf("90", false), no()], &[yes()]), &[], "failed | no yes never | not set up: 90");
     // Another fact that holds is no second opinion about this one.
@@ -176,7 +176,7 @@ fn two_sources_that_disagree_are_contended() {
         &policy,
         &seen(&[paper, observation::no("20s", "self", NOW)], &[yes()]),
         &[],
-        "failed | contended yes never | contended: 20s by self, 8s by paper",
+        "failed | contended yes never | contended: self says 20s; paper says 8s",
     );
 }
 
@@ -311,20 +311,20 @@ fn zero_subjects_never_become_proven() {
 }
 
 #[test]
-fn a_drill_that_does_not_exist_here_could_not_look() {
+fn a_drill_that_does_not_exist_here_was_never_run() {
     let e = entry("drill: { kind: retain, limit: 7d }");
     check(
         &e,
         &seen(&[yes()], &[yes()]),
         &[],
-        "unknown | yes yes unknown | component: this build has no `retain` drill",
+        "effective | yes yes never | in force, never exercised: this build has no `retain` drill",
     );
     let e = entry("drill: { kind: tamper, copy: digests }");
     check(
         &e,
         &seen(&[yes()], &[yes()]),
         &[],
-        "unknown | yes yes unknown | component: this build has no `tamper` drill of digests",
+        "effective | yes yes never | in force, never exercised: this build has no `tamper` drill of digests",
     );
     let e = entry("drill: { kind: none, because: read on every look }");
     check(
