@@ -46,7 +46,7 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
             },
         )?;
         let (ack, sync) = (Spread::of(acks), Spread::of(plain_times));
-        let row = Row::new("append", format!("groups of {name}"), "write + fdatasync", Unit::Megabytes)
+        let row = Row::new("append", format!("groups of {name}"), "write + fdatasync loop, the better of growing and reserved", Unit::Megabytes)
             .bar(0.5)
             .aim(0.6)
             .rounds(rounds)
@@ -151,8 +151,19 @@ fn digest(batches: &[Batch]) -> (usize, u64) {
     out
 }
 
+/// The loop at its best: a file that grows, or one whose room was reserved before the clock started (then a sync need not write
+/// the file's new length each time).
 fn plain(path: &Path, bytes: &[u8], group: usize) -> Result<(f64, Vec<Duration>)> {
+    let (growing, reserved) = (one_loop(path, bytes, group, false)?, one_loop(path, bytes, group, true)?);
+    Ok(if growing.0 < reserved.0 { growing } else { reserved })
+}
+
+fn one_loop(path: &Path, bytes: &[u8], group: usize, reserve: bool) -> Result<(f64, Vec<Duration>)> {
     let file = std::fs::File::create(path)?;
+    if reserve {
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes.len() as u64)?;
+        file.sync_all()?;
+    }
     let (start, mut at, mut times) = (Instant::now(), 0, Vec::new());
     for g in bytes.chunks(group) {
         let t = Instant::now();
