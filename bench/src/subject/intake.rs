@@ -70,7 +70,7 @@ const SETTINGS: [Setting; 3] = [
         file: "",
         bar: 2.0,
         aim: Some(3.0),
-        lines: (300, 4_000),
+        lines: (300, 10_000),
     },
     Setting {
         case: "syslog over TCP, synced file",
