@@ -1,27 +1,72 @@
-//! `cargo xtask bench`: builds the bench member with its peers and runs it. The member lives outside the default build so that no
-//! peer is ever compiled for the product.
+//! `cargo xtask bench`: builds the product, the bench member and its peers, and runs it. The member lives outside the default build,
+//! and the peer that is a library lives in a workspace of its own, so that no peer is ever compiled into or beside the product.
 
 use crate::{kit, target_dir};
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::Args;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
-pub fn run(root: &Path, subject: Option<&str>) -> Result<ExitCode> {
-    let kit = kit::install(&target_dir(root), true, false)?;
+#[derive(Args)]
+pub struct Bench {
+    /// intake, append, detect, query, verify; all when left out
+    subjects: Vec<String>,
+    /// Small sizes and few rounds: shows that it works, not how fast it is
+    #[arg(long)]
+    quick: bool,
+    /// table or json
+    #[arg(short, long, default_value = "table")]
+    output: String,
+    /// Exit 1 when a bar is missed or a peer is missing
+    #[arg(long)]
+    strict: bool,
+    /// Write the figures to docs/benchmarks/ and the page docs/benchmarks.md
+    #[arg(long)]
+    write: bool,
+    /// Where vaults and files are made, on the disk to be measured [default: the target folder]
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<String>,
+}
+
+pub fn run(root: &Path, args: &Bench) -> Result<ExitCode> {
+    let target = target_dir(root);
+    let kit = kit::install(&target, true, false)?;
     for m in &kit.missing {
-        println!("not available: {m}");
+        eprintln!("not available: {m}");
     }
-    let built = Command::new("cargo")
-        .args(["build", "--release", "-p", "avouch", "-p", "avouch-bench"])
+    // What is printed on stdout is the result alone.
+    cargo(root, &["build", "--release", "-p", "avouch", "-p", "avouch-bench"])?;
+    if let Err(e) = cargo(root, &["build", "--release", "--manifest-path", "bench/rsigma/Cargo.toml"]) {
+        eprintln!("not available: rsigma: {e:#}");
+    }
+    let absolute = |p: std::path::PathBuf| std::path::absolute(&p).context("no current folder");
+    let mut command = Command::new(target.join("release/avouch-bench"));
+    command
+        .args(&args.subjects)
+        .args(["--output", &args.output])
+        .args(args.quick.then_some("--quick"))
+        .args(args.strict.then_some("--strict"))
+        .args(args.write.then_some("--write"))
         .current_dir(root)
-        .status()?;
-    anyhow::ensure!(built.success(), "cargo build failed");
-    let status = Command::new(target_dir(root).join("release/avouch-bench"))
-        .args(subject)
-        .current_dir(root)
-        .env("AVOUCH_KIT", &kit.dir)
-        .env("AVOUCH_BIN", target_dir(root).join("release/avouch"))
-        .env("AVOUCH_ROOT", root)
-        .status()?;
+        .env("AVOUCH_KIT", absolute(kit.dir)?)
+        .env("AVOUCH_BIN", absolute(target.join("release/avouch"))?)
+        .env("AVOUCH_RSIGMA", absolute(target.join("release/bench-rsigma"))?)
+        .env("AVOUCH_ROOT", root);
+    if let Some(dir) = &args.scratch {
+        command.args(["--scratch", dir]);
+    }
+    let status = command.status().context("avouch-bench does not start")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn cargo(root: &Path, args: &[&str]) -> Result<()> {
+    let status = Command::new("cargo")
+        .args(args)
+        .current_dir(root)
+        // Both workspaces share one target folder, wherever it is.
+        .env("CARGO_TARGET_DIR", std::path::absolute(target_dir(root))?)
+        .stdout(Stdio::null())
+        .status()?;
+    anyhow::ensure!(status.success(), "cargo {} failed", args.join(" "));
+    Ok(())
 }

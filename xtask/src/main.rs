@@ -35,11 +35,8 @@ enum Command {
         /// Run only tests whose name contains this
         filter: Option<String>,
     },
-    /// Measure against peers, write docs/benchmarks
-    Bench {
-        /// intake, append, detect, query, verify; all when left out
-        subject: Option<String>,
-    },
+    /// Measure against peers: ratios, same run, same machine
+    Bench(bench::Bench),
     /// Write the generated documents
     Gen,
 }
@@ -49,7 +46,7 @@ fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Tidy { todo } => tidy::run(&root, todo),
         Command::Test { quick, filter } => test::run(&root, quick, filter.as_deref()),
-        Command::Bench { subject } => bench::run(&root, subject.as_deref()),
+        Command::Bench(args) => bench::run(&root, &args),
         Command::Gen => generate::run(&root),
     }
 }

@@ -19,18 +19,39 @@ pub struct ValueError {
     pub wanted: &'static str,
 }
 
-/// The expression for `query`, never null: rows where it cannot be decided do not match.
+/// The expression for `query` as a filter: rows where it cannot be decided do not match.
 ///
 /// # Errors
 /// A value that does not fit its column.
 pub fn compile(query: &Query, schema: &Schema) -> Result<Expr, ValueError> {
+    part(query, schema, Null::DoesNotMatch)
+}
+
+/// What an undecided test becomes. A filter drops null rows by itself, and a bare `column = value` lets the file's statistics rule
+/// out pages, which they cannot do behind a `coalesce`. Under a negation null must be false first, or its rows would not match.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Null {
+    DoesNotMatch,
+    IsFalse,
+}
+
+impl Null {
+    fn of(self, e: Expr) -> Expr {
+        match self {
+            Null::DoesNotMatch => e,
+            Null::IsFalse => coalesce(vec![e, lit(false)]),
+        }
+    }
+}
+
+fn part(query: &Query, schema: &Schema, null: Null) -> Result<Expr, ValueError> {
     Ok(match query {
         Query::All => lit(true),
-        Query::And(parts) => join(parts, schema, Expr::and, true)?,
-        Query::Or(parts) => join(parts, schema, Expr::or, false)?,
-        Query::Not(inner) => Expr::Not(Box::new(compile(inner, schema)?)),
-        Query::Word(word) => or_false(call("raw_word", ident("raw"), word)),
-        Query::Test { field, op, values } => test(field, *op, values, schema)?,
+        Query::And(parts) => join(parts, schema, Expr::and, true, null)?,
+        Query::Or(parts) => join(parts, schema, Expr::or, false, null)?,
+        Query::Not(inner) => Expr::Not(Box::new(part(inner, schema, Null::IsFalse)?)),
+        Query::Word(word) => null.of(call("raw_word", ident("raw"), word)),
+        Query::Test { field, op, values } => test(field, *op, values, schema, null)?,
     })
 }
 
@@ -44,20 +65,17 @@ fn join(
     schema: &Schema,
     with: fn(Expr, Expr) -> Expr,
     none: bool,
+    null: Null,
 ) -> Result<Expr, ValueError> {
     let mut all = None;
     for p in parts {
-        let e = compile(p, schema)?;
+        let e = part(p, schema, null)?;
         all = Some(match all {
             None => e,
             Some(a) => with(a, e),
         });
     }
     Ok(all.unwrap_or_else(|| lit(none)))
-}
-
-fn or_false(e: Expr) -> Expr {
-    coalesce(vec![e, lit(false)])
 }
 
 fn call(name: &str, subject: Expr, pattern: &str) -> Expr {
@@ -67,7 +85,13 @@ fn call(name: &str, subject: Expr, pattern: &str) -> Expr {
     }
 }
 
-fn test(field: &Field, op: Operator, values: &[String], schema: &Schema) -> Result<Expr, ValueError> {
+fn test(
+    field: &Field,
+    op: Operator,
+    values: &[String],
+    schema: &Schema,
+    null: Null,
+) -> Result<Expr, ValueError> {
     let (subject, kind, name) = match field {
         Field::Path(path) => (call("json_get", ident("raw"), path), DataType::Utf8, format!("raw.{path}")),
         Field::Column(name) if name == "time" => {
@@ -78,7 +102,7 @@ fn test(field: &Field, op: Operator, values: &[String], schema: &Schema) -> Resu
             Err(_) => return Ok(lit(op == Operator::NotEqual)),
         },
     };
-    let one = |value: &String| single(&subject, &kind, op, value, &name);
+    let one = |value: &String| single(&subject, &kind, op, value, &name, null);
     let mut any: Option<Expr> = None;
     for value in values {
         let e = one(value)?;
@@ -96,13 +120,15 @@ fn single(
     op: Operator,
     value: &str,
     name: &str,
+    null: Null,
 ) -> Result<Expr, ValueError> {
     let subject = subject.clone();
     if op == Operator::NotEqual {
-        return Ok(Expr::Not(Box::new(single(&subject, kind, Operator::Equal, value, name)?)));
+        let equal = single(&subject, kind, Operator::Equal, value, name, Null::IsFalse)?;
+        return Ok(Expr::Not(Box::new(equal)));
     }
     if matches!(kind, DataType::List(_)) {
-        return Ok(or_false(match op {
+        return Ok(null.of(match op {
             Operator::Like => call("has_glob", subject, value),
             _ => array_has(subject, lit(value)),
         }));
@@ -111,14 +137,14 @@ fn single(
         && value.contains('/')
         && value.split('/').next().is_some_and(|a| a.parse::<std::net::IpAddr>().is_ok());
     if address {
-        return Ok(or_false(call("cidr_match", subject, value)));
+        return Ok(null.of(call("cidr_match", subject, value)));
     }
     if op == Operator::Like {
         let text = match kind {
             DataType::Utf8 => subject,
             _ => datafusion::logical_expr::cast(subject, DataType::Utf8),
         };
-        return Ok(or_false(call("glob", text, value)));
+        return Ok(null.of(call("glob", text, value)));
     }
     let literal = literal(kind, value).ok_or_else(|| ValueError {
         field: name.to_owned(),
@@ -126,7 +152,7 @@ fn single(
         wanted: wanted(kind),
     })?;
     let literal = lit(literal);
-    Ok(or_false(match op {
+    Ok(null.of(match op {
         Operator::Equal | Operator::In | Operator::NotEqual | Operator::Like => subject.eq(literal),
         Operator::Less => subject.lt(literal),
         Operator::LessOrEqual => subject.lt_eq(literal),

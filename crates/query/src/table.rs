@@ -44,6 +44,9 @@ pub struct ScanFacts {
     pub unknown: Vec<String>,
 }
 
+/// From this many columns beyond the filter's own, reading them late is worth the second pass over a page.
+const SHOWN_LATE_MIN: usize = 3;
+
 pub(crate) type SharedFacts = Arc<Mutex<ScanFacts>>;
 
 pub(crate) struct DatasetTable {
@@ -139,9 +142,12 @@ impl DatasetTable {
                 version: None,
             }));
         }
-        // A record's bytes are read late, for surviving rows only: that pays when raw is asked for under a filter.
+        // What is only shown is read late, for surviving rows: that pays when raw, or much more than the filter itself needs, is
+        // asked for.
         let raw = self.schema.index_of(vault::columns::RAW).ok();
-        let wide = projection.is_none_or(|p| raw.is_some_and(|r| p.contains(&r)));
+        let asked: usize = filters.iter().map(|f| f.column_refs().len()).sum();
+        let wide =
+            projection.is_none_or(|p| p.len() > asked + SHOWN_LATE_MIN || raw.is_some_and(|r| p.contains(&r)));
         let mut source = ParquetSource::new(Arc::clone(&self.schema))
             .with_encryption_factory(Arc::new(Keys(keys)))
             .with_pushdown_filters(wide && !filters.is_empty())

@@ -1,0 +1,7 @@
+//! One file per subject.
+
+pub mod append;
+pub mod detect;
+pub mod intake;
+pub mod query;
+pub mod verify;
