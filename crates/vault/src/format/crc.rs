@@ -1,25 +1,29 @@
-//! CRC-32C (Castagnoli), eight bytes a step over eight tables. It finds torn and flipped bytes; what an attacker writes is found
-//! by the hashes. A crate with the SSE 4.2 instruction was left out: the checksum runs over compressed bytes, and this costs
-//! about 2 % of a commit.
+//! CRC-32C (Castagnoli), sixteen bytes a step over sixteen tables. It finds torn and flipped bytes; what an attacker writes is
+//! found by the hashes. A crate with the SSE 4.2 instruction was left out: the checksum runs over compressed bytes, and this
+//! costs about 2 % of a commit.
+//!
+//! Checksums of parts make the checksum of the whole ([`Crc32c::append`]), so that a frame with a checksum per piece and one over
+//! everything is read once.
 
 const POLYNOMIAL: u32 = 0x82f6_3b78;
+const STEP: usize = 16;
 
 #[expect(clippy::indexing_slicing, reason = "evaluated at compile time; an index outside would not build")]
-const TABLES: [[u32; 256]; 8] = {
-    let mut t = [[0u32; 256]; 8];
+const TABLES: [[u32; 256]; STEP] = {
+    let mut t = [[0u32; 256]; STEP];
     let mut i = 0;
     while i < 256 {
         let mut c = i as u32;
         let mut bit = 0;
         while bit < 8 {
-            c = if c & 1 == 1 { (c >> 1) ^ POLYNOMIAL } else { c >> 1 };
+            c = times_x(c);
             bit += 1;
         }
         t[0][i] = c;
         i += 1;
     }
     let mut k = 1;
-    while k < 8 {
+    while k < STEP {
         let mut i = 0;
         while i < 256 {
             let before = t[k - 1][i];
@@ -30,6 +34,37 @@ const TABLES: [[u32; 256]; 8] = {
     }
     t
 };
+
+/// Polynomials over GF(2) modulo the checksum's, the highest power in the lowest bit.
+const fn times_x(a: u32) -> u32 {
+    if a & 1 == 1 { (a >> 1) ^ POLYNOMIAL } else { a >> 1 }
+}
+
+const fn product(a: u32, mut b: u32) -> u32 {
+    let (mut sum, mut bit) = (0, 1u32 << 31);
+    while bit != 0 {
+        if a & bit != 0 {
+            sum ^= b;
+        }
+        b = times_x(b);
+        bit >>= 1;
+    }
+    sum
+}
+
+/// x to the power of 8 × `bytes`: what appending that many bytes does to the state before them.
+fn shift(mut bytes: u64) -> u32 {
+    // x^8: one byte.
+    let (mut power, mut out) = (1u32 << (31 - 8), 1u32 << 31);
+    while bytes != 0 {
+        if bytes & 1 == 1 {
+            out = product(power, out);
+        }
+        power = product(power, power);
+        bytes >>= 1;
+    }
+    out
+}
 
 /// A checksum over bytes that come in pieces.
 #[derive(Clone, Copy, Debug)]
@@ -47,25 +82,28 @@ impl Crc32c {
         reason = "indices are bytes, the tables have 256 entries: the checks vanish in the build"
     )]
     pub fn update(&mut self, bytes: &[u8]) {
-        let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
+        let [t0, t1, t2, t3, t4, t5, t6, t7, u0, u1, u2, u3, u4, u5, u6, u7] = &TABLES;
         let mut c = self.0;
-        let (words, rest) = bytes.as_chunks::<8>();
-        for w in words {
-            let [a, b, d, e, f, g, h, i] = (u64::from_le_bytes(*w) ^ u64::from(c)).to_le_bytes();
-            c = t7[usize::from(a)]
-                ^ t6[usize::from(b)]
-                ^ t5[usize::from(d)]
-                ^ t4[usize::from(e)]
-                ^ t3[usize::from(f)]
-                ^ t2[usize::from(g)]
-                ^ t1[usize::from(h)]
-                ^ t0[usize::from(i)];
+        let (steps, rest) = bytes.as_chunks::<STEP>();
+        for w in steps {
+            let w = u128::from_le_bytes(*w) ^ u128::from(c);
+            let [a, b, d, e, f, g, h, i, j, k, l, m, n, o, p, q] = w.to_le_bytes();
+            c = (u7[usize::from(a)] ^ u6[usize::from(b)] ^ u5[usize::from(d)] ^ u4[usize::from(e)])
+                ^ (u3[usize::from(f)] ^ u2[usize::from(g)] ^ u1[usize::from(h)] ^ u0[usize::from(i)])
+                ^ (t7[usize::from(j)] ^ t6[usize::from(k)] ^ t5[usize::from(l)] ^ t4[usize::from(m)])
+                ^ (t3[usize::from(n)] ^ t2[usize::from(o)] ^ t1[usize::from(p)] ^ t0[usize::from(q)]);
         }
         for b in rest {
             c = (c >> 8) ^ t0[usize::from(c.to_le_bytes()[0] ^ b)];
         }
         self.0 = c;
     }
+
+    /// As [`Crc32c::update`] with `bytes` bytes whose own checksum is `crc`, without reading them.
+    pub fn append(&mut self, crc: u32, bytes: u64) {
+        self.0 = !(product(shift(bytes), !self.0) ^ crc);
+    }
+
     #[must_use]
     pub fn finish(self) -> u32 {
         !self.0
@@ -108,6 +146,10 @@ mod tests {
                 c
             });
             prop_assert_eq!(crc.finish(), !slow);
+            let mut joined = Crc32c::default();
+            joined.update(a);
+            joined.append(crc32c(b), b.len() as u64);
+            prop_assert_eq!(joined.finish(), !slow);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Ack;
 use super::core::Shared;
+use super::pool::Pooled;
 use super::queue::{Item, Pending, Reply, Work};
 use super::rows::frames_of;
 use crate::disk::{DiskFile, replace_file_durable};
@@ -10,7 +11,7 @@ use crate::format::envelope::Pieces;
 use crate::format::event::{Salter, sha256};
 use crate::format::paths;
 use crate::format::wal::{
-    Commit, FRAME_HEAD_BYTES, FrameHead, FrameKey, FrameWriter, Header, Kind, MAC_BYTES,
+    Commit, Effort, FRAME_HEAD_BYTES, FrameHead, FrameKey, FrameWriter, Header, Kind, MAC_BYTES,
 };
 use crate::merkle::Hash;
 use crate::read::{CommitEntry, Facts, FrameEntry, WalTail, WalTrees, wal_segment};
@@ -297,13 +298,14 @@ fn draft(shared: &Shared, wal: &mut OpenWal, next: &mut Start, group: Vec<Pendin
     let mut seq = first_seq;
     let (rows_of, acks) = frames_of(shared, &wal.tail, &mut wal.salters, &mut seq, &group)?;
     let (mut frames, mut foreign_rows) = (Vec::with_capacity(rows_of.len()), 0);
-    for (dataset, frame) in rows_of {
+    for frame in rows_of {
+        let dataset = frame.dataset;
         if !dataset.starts_with("avouch.") {
             foreign_rows += frame.rows.len() as u64;
         }
         wal.trees.extend(&dataset, &frame.leaves);
         let batch = Batch {
-            arena: Bytes::from(frame.payload),
+            arena: Bytes::from_owner(Pooled::new(frame.payload, &shared.pool)),
             rows: Arc::new(frame.rows),
             provenances: Arc::new(frame.provenances),
             datasets: Arc::new(vec![Arc::clone(&dataset)]),
@@ -335,7 +337,9 @@ pub(crate) fn run_encoder(shared: &Shared) {
 fn encode(shared: &Shared, draft: DraftCommit) {
     let DraftCommit { wal, frames, first_seq, commit, waiters, foreign_rows } = draft;
     let mut wal = lock(&wal);
-    match frame_bytes(&mut wal, frames, first_seq, commit) {
+    // A disk that waits for bytes gets them soon; one that is behind leaves time to make them fewer.
+    let effort = if shared.queue.is_disk_waiting() { Effort::Light } else { Effort::Full };
+    match frame_bytes(shared, &mut wal, effort, frames, first_seq, commit) {
         Ok((bytes, entry)) => {
             let offset = wal.offset;
             wal.offset = entry.end_offset;
@@ -366,13 +370,16 @@ fn encode(shared: &Shared, draft: DraftCommit) {
 }
 
 fn frame_bytes(
+    shared: &Shared,
     wal: &mut WalEnd,
+    effort: Effort,
     frames: Vec<DraftFrame>,
     first_seq: u64,
     commit: Commit,
 ) -> std::io::Result<(Vec<u8>, CommitEntry)> {
     let malformed = || std::io::Error::other("a frame is malformed");
-    let mut bytes = Vec::with_capacity(frames.iter().map(|f| f.batch.arena.len() / 2).sum::<usize>() + 512);
+    wal.writer.set_effort(effort)?;
+    let mut bytes = shared.pool.take(frames.iter().map(|f| f.batch.arena.len() / 2).sum::<usize>() + 512);
     let (mut entries, mut rows) = (Vec::with_capacity(frames.len()), 0u32);
     for DraftFrame { dataset, batch, leaves } in frames {
         let Some(low) = batch.rows.first().map(|r| r.seq) else { continue };

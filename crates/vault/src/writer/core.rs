@@ -1,4 +1,5 @@
 use super::log::Log;
+use super::pool::Pool;
 use super::queue::Queue;
 use super::seal::SealQueue;
 use super::settings::Settings;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
 
     // Guarded by themselves.
     pub queue: Queue,
+    pub pool: Arc<Pool>,
     /// One permit per KiB that waits for its commit.
     pub room: Arc<Semaphore>,
     pub live: Arc<Live>,

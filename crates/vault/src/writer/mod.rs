@@ -7,6 +7,7 @@ mod commit;
 mod core;
 mod log;
 mod open;
+mod pool;
 mod queue;
 mod recover;
 mod retain;

@@ -241,6 +241,7 @@ fn assemble(
         id,
         keys,
         queue: Queue::default(),
+        pool: Arc::default(),
         room: Arc::new(Semaphore::new(permits)),
         live,
         cache: TailCache::new(settings.cache_bytes),

@@ -48,12 +48,15 @@ struct State {
     items: VecDeque<Item>,
     bytes: usize,
     since: Option<Instant>,
+    /// Bytes that the preparer waits for.
+    wanted: usize,
     /// Commit that is ready for the encoder.
     draft: Option<Draft>,
     is_encoding: bool,
     /// Commit that is ready for the syncer.
     slot: Option<Prepared>,
     is_syncing: bool,
+    is_disk_waiting: bool,
     is_closed: bool,
     is_stopped: bool,
 }
@@ -61,6 +64,8 @@ struct State {
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
+    /// What comes in, for the preparer alone: under load that is thousands of times a second.
+    arrived: Condvar,
     changed: Condvar,
 }
 
@@ -70,7 +75,13 @@ impl Queue {
     }
 
     pub(crate) fn wake(&self) {
+        self.arrived.notify_all();
         self.changed.notify_all();
+    }
+
+    /// Whether the syncer had nothing to do when it got its last commit: then the disk waits for the encoder.
+    pub(crate) fn is_disk_waiting(&self) -> bool {
+        self.lock().is_disk_waiting
     }
 
     /// Adds an append. When the vault is closed the reply is dropped, which tells the appender.
@@ -82,8 +93,12 @@ impl Queue {
         state.bytes += pending.bytes;
         state.since.get_or_insert_with(Instant::now);
         state.items.push_back(Item::Append(pending));
+        // In between, the preparer has what it needs to know: it looks again when its time is over.
+        let matters = state.items.len() == 1 || state.bytes >= state.wanted;
         drop(state);
-        self.changed.notify_all();
+        if matters {
+            self.arrived.notify_all();
+        }
     }
 
     pub(crate) fn push_own(&self, batch: Batch) {
@@ -98,7 +113,7 @@ impl Queue {
             state.items.push_back(Item::Seal(reply));
         }
         drop(state);
-        self.changed.notify_all();
+        self.arrived.notify_all();
     }
 
     /// No more appends; what is queued is still committed.
@@ -114,7 +129,7 @@ impl Queue {
         state.draft = None;
         state.slot = None;
         drop(state);
-        self.changed.notify_all();
+        self.wake();
     }
 
     /// Takes everything that waits, to refuse it.
@@ -132,6 +147,7 @@ impl Queue {
     /// Blocks until there is a commit to make.
     pub(crate) fn take_work(&self, bytes_max: usize, wait_max: Duration) -> Work {
         let mut state = self.lock();
+        state.wanted = bytes_max;
         loop {
             if state.is_stopped {
                 return Work::Stop;
@@ -148,9 +164,9 @@ impl Queue {
             state = match left {
                 Some(Duration::ZERO) => return take(&mut state, bytes_max, is_idle),
                 Some(left) => {
-                    self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -169,11 +185,11 @@ impl Queue {
     pub(crate) fn take_draft(&self) -> Option<Draft> {
         let mut state = self.lock();
         state.is_encoding = false;
-        self.changed.notify_all();
+        self.wake();
         loop {
             if let Some(draft) = state.draft.take() {
                 state.is_encoding = true;
-                self.changed.notify_all();
+                self.wake();
                 return Some(draft);
             }
             if state.is_stopped {
@@ -194,6 +210,7 @@ impl Queue {
     /// Hands an encoded commit to the syncer, once it has taken the one before.
     pub(crate) fn offer(&self, prepared: Prepared) {
         let mut state = self.lock();
+        state.is_disk_waiting = state.slot.is_none() && !state.is_syncing;
         while state.slot.is_some() && !state.is_stopped {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -208,11 +225,11 @@ impl Queue {
     pub(crate) fn take_prepared(&self) -> Option<Prepared> {
         let mut state = self.lock();
         state.is_syncing = false;
-        self.changed.notify_all();
+        self.wake();
         loop {
             if let Some(prepared) = state.slot.take() {
                 state.is_syncing = true;
-                self.changed.notify_all();
+                self.wake();
                 return Some(prepared);
             }
             if state.is_stopped {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The rows of one dataset in one commit. The payload becomes the arena of the batch that readers get: one copy in all.
 pub(super) struct FrameRows {
-    dataset: Arc<str>,
+    pub(super) dataset: Arc<str>,
     pub(super) payload: Vec<u8>,
     pub(super) rows: Vec<Row>,
     pub(super) leaves: Vec<Hash>,
@@ -24,14 +24,13 @@ pub(super) struct FrameRows {
 }
 
 impl FrameRows {
-    fn new(dataset: &Arc<str>, salter: Salter, bytes: usize) -> FrameRows {
-        let mut payload = Vec::with_capacity(bytes);
+    fn new(dataset: &Arc<str>, salter: Salter, mut payload: Vec<u8>, rows: usize) -> FrameRows {
         begin_batch(dataset, &mut payload);
         FrameRows {
             dataset: Arc::clone(dataset),
             payload,
-            rows: Vec::new(),
-            leaves: Vec::new(),
+            rows: Vec::with_capacity(rows),
+            leaves: Vec::with_capacity(rows),
             provenances: Vec::new(),
             pieces: Vec::new(),
             salter,
@@ -73,23 +72,33 @@ fn natural_key(batch: &Batch, row: &Row) -> Span {
     if is_text { row.natural_key } else { Span::EMPTY }
 }
 
-/// Provenances of one batch as those of the frames: a table per dataset, so that a row costs a look and no comparison.
+/// Frames and provenances of one batch, so that a row costs a look and no comparison.
 struct Table<'a> {
     batch: &'a Batch,
-    known: Vec<(u16, Vec<u32>)>,
+    /// Dataset of the batch, its frame, and the batch's provenances as those of the frame.
+    known: Vec<(u16, usize, Vec<u32>)>,
+    /// Entry of the row before.
+    last: usize,
 }
 
 impl Table<'_> {
-    fn index(&mut self, row: &Row, frame: &mut FrameRows) -> Option<u32> {
-        let at = match self.known.iter().position(|(d, _)| *d == row.dataset) {
-            Some(at) => at,
-            None => {
-                self.known.push((row.dataset, vec![u32::MAX; self.batch.provenances.len().max(1)]));
-                self.known.len() - 1
-            }
-        };
+    fn entry(&mut self, dataset: u16, frame: impl FnOnce() -> Option<usize>) -> Option<usize> {
+        if self.known.get(self.last).is_none_or(|(d, _, _)| *d != dataset) {
+            self.last = match self.known.iter().position(|(d, _, _)| *d == dataset) {
+                Some(at) => at,
+                None => {
+                    let unknown = vec![u32::MAX; self.batch.provenances.len().max(1)];
+                    self.known.push((dataset, frame()?, unknown));
+                    self.known.len() - 1
+                }
+            };
+        }
+        self.known.get(self.last).map(|(_, frame, _)| *frame)
+    }
+
+    fn provenance(&mut self, row: &Row, frame: &mut FrameRows) -> Option<u32> {
         static NOBODY: std::sync::LazyLock<Arc<Provenance>> = std::sync::LazyLock::new(Arc::default);
-        let (_, table) = self.known.get_mut(at)?;
+        let (_, _, table) = self.known.get_mut(self.last)?;
         let Some(slot) = table.get_mut(row.provenance as usize) else {
             return Some(frame.provenance(&NOBODY));
         };
@@ -100,33 +109,58 @@ impl Table<'_> {
     }
 }
 
-pub(super) type Rows = BTreeMap<Arc<str>, FrameRows>;
+/// Rows and about how many bytes of payload a group has in each dataset.
+fn sizes(group: &[Pending]) -> BTreeMap<&Arc<str>, (usize, usize)> {
+    let mut out = BTreeMap::new();
+    for pending in group {
+        let batch = &pending.batch;
+        let around = pending.bytes.saturating_sub(batch.raw_bytes()) / batch.len().max(1) + 1;
+        let mut of: Vec<(usize, usize)> = vec![(0, 0); batch.datasets.len()];
+        for row in batch.rows.iter() {
+            if let Some((rows, bytes)) = of.get_mut(usize::from(row.dataset)) {
+                *rows += 1;
+                *bytes += row.raw.len() + around;
+            }
+        }
+        for (dataset, (rows, bytes)) in batch.datasets.iter().zip(of) {
+            let sum: &mut (usize, usize) = out.entry(dataset).or_insert((0, 2 + dataset.len()));
+            sum.0 += rows;
+            sum.1 += bytes;
+        }
+    }
+    out
+}
 
-/// The rows of a group by dataset, and what to answer; `None` when a row cannot be written.
+/// The rows of a group by dataset in order of name, and what to answer; `None` when a row cannot be written.
 pub(super) fn frames_of(
     shared: &Shared,
     tail: &WalTail,
     salters: &mut BTreeMap<Arc<str>, Salter>,
     next_seq: &mut u64,
     group: &[Pending],
-) -> Option<(Rows, Vec<Ack>)> {
-    let mut frames = Rows::new();
+) -> Option<(Vec<FrameRows>, Vec<Ack>)> {
+    let sizes = sizes(group);
+    let mut frames: Vec<FrameRows> = Vec::with_capacity(sizes.len());
     let mut acks = Vec::with_capacity(group.len());
-    let bytes: usize = group.iter().map(|p| p.bytes).sum();
     for pending in group {
         let batch = &pending.batch;
         let received = shared.now();
         let first_seq = *next_seq;
-        let mut table = Table { batch, known: Vec::new() };
+        let mut table = Table { batch, known: Vec::new(), last: 0 };
         for (row, raw_hash) in batch.rows.iter().zip(&pending.raw_hashes) {
-            let dataset = batch.datasets.get(usize::from(row.dataset))?;
-            if !frames.contains_key(dataset) {
+            let at = table.entry(row.dataset, || {
+                let dataset = batch.datasets.get(usize::from(row.dataset))?;
+                if let Some(at) = frames.iter().position(|f| f.dataset == *dataset) {
+                    return Some(at);
+                }
                 let salter =
                     salters.entry(Arc::clone(dataset)).or_insert_with(|| Salter::new(&tail.seed(dataset)));
-                frames.insert(Arc::clone(dataset), FrameRows::new(dataset, salter.clone(), bytes));
-            }
-            let frame = frames.get_mut(dataset)?;
-            let provenance = table.index(row, frame)?;
+                let (rows, bytes) = sizes.get(dataset).copied().unwrap_or_default();
+                frames.push(FrameRows::new(dataset, salter.clone(), shared.pool.take(bytes), rows));
+                Some(frames.len() - 1)
+            })?;
+            let frame = frames.get_mut(at)?;
+            let provenance = table.provenance(row, frame)?;
             let seq = *next_seq;
             *next_seq = next_seq.checked_add(1)?;
             let id = if row.id.is_none() { own_id(shared, seq) } else { row.id };
@@ -137,6 +171,7 @@ pub(super) fn frames_of(
         let last_seq = next_seq.saturating_sub(1).max(first_seq);
         acks.push(Ack { shard: shared.settings.shard, first_seq, last_seq, rows });
     }
+    frames.sort_by(|a, b| a.dataset.cmp(&b.dataset));
     Some((frames, acks))
 }
 

@@ -58,7 +58,10 @@ impl Syncer {
             return;
         }
         match self.make_durable(&commit) {
-            Ok(true) => publish(&shared, commit),
+            Ok(true) => {
+                let buffer = publish(&shared, commit);
+                shared.pool.give(buffer);
+            }
             // Stopping while the disk is full: nothing was acknowledged, dropped replies say so.
             Ok(false) => {}
             Err(e) => {
@@ -121,9 +124,9 @@ impl Syncer {
     }
 }
 
-/// The commit is durable: readers see it, then appenders hear of it.
-fn publish(shared: &Shared, commit: PreparedCommit) {
-    let PreparedCommit { tail, entry, waiters, foreign_rows, .. } = commit;
+/// The commit is durable: readers see it, then appenders hear of it. Gives the buffer back.
+fn publish(shared: &Shared, commit: PreparedCommit) -> Vec<u8> {
+    let PreparedCommit { tail, entry, waiters, foreign_rows, bytes, .. } = commit;
     let is_first = tail.commits() == 0;
     tail.push(Arc::clone(&entry));
     if is_first {
@@ -147,4 +150,5 @@ fn publish(shared: &Shared, commit: PreparedCommit) {
             let _ = reply.send(Ok(ack));
         }
     }
+    bytes
 }
