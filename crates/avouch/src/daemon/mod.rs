@@ -11,6 +11,7 @@ pub mod hub;
 pub mod metrics;
 pub mod pages;
 pub mod pipeline;
+pub mod redrive;
 pub mod register;
 pub mod rules;
 pub mod schedule;

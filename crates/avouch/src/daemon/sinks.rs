@@ -26,7 +26,15 @@ type Files = BTreeMap<String, PathBuf>;
 
 pub struct Sinks {
     handles: BTreeMap<String, Handle>,
+    parts: BTreeMap<String, RedriveParts>,
     files: Files,
+}
+
+/// What sending dead letters again needs of a sink: the same connection, secrets and rendering as its loop.
+pub struct RedriveParts {
+    pub sink: Arc<dyn forward::Sink>,
+    pub dead_letters: Arc<dyn DeadLetters>,
+    pub host: Arc<dyn forward::Host>,
 }
 
 /// How a sink stands.
@@ -192,7 +200,7 @@ impl Sinks {
         _stop: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
     ) -> Result<Sinks, Problem> {
-        let (mut handles, mut files) = (BTreeMap::new(), Files::new());
+        let (mut handles, mut files, mut again) = (BTreeMap::new(), Files::new(), BTreeMap::new());
         let vault = node.vault()?.clone();
         let store = Arc::new(Store { state: node.state.clone(), vault: vault.clone() });
         let secrets: forward::Secrets =
@@ -217,6 +225,13 @@ impl Sinks {
             }
             let source =
                 Arc::new(Log { vault: vault.clone(), datasets, reader: tokio::sync::Mutex::new(None) });
+            let host: Arc<dyn forward::Host> = Arc::new(Ears(Arc::downgrade(node)));
+            let for_letters = RedriveParts {
+                sink: Arc::clone(&sink),
+                dead_letters: Arc::clone(&store) as _,
+                host: Arc::clone(&host),
+            };
+            again.insert(name.clone(), for_letters);
             let parts = Parts {
                 name: name.clone(),
                 shard: 0,
@@ -226,13 +241,21 @@ impl Sinks {
                 cursors: Arc::clone(&store) as _,
                 dead_letters: Arc::clone(&store) as _,
                 receipts: Arc::clone(&store) as _,
-                host: Arc::new(Ears(Arc::downgrade(node))),
+                host,
             };
             let (handle, running) = forward::start(parts);
             tasks.spawn(running);
             handles.insert(name.clone(), handle);
         }
-        Ok(Sinks { handles, files })
+        Ok(Sinks { handles, parts: again, files })
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.handles.keys().cloned().collect()
+    }
+
+    pub fn parts(&self, sink: &str) -> Option<&RedriveParts> {
+        self.parts.get(sink)
     }
 
     pub fn states(&self) -> Vec<SinkState> {

@@ -58,11 +58,14 @@ pub struct List {
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct One {
     /// Finding id, or its first characters
+    #[arg(allow_hyphen_values = true)]
     pub id: String,
 }
 
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Act {
+    /// Finding id, or its first characters
+    #[arg(allow_hyphen_values = true)]
     pub id: String,
     /// Kept with the change
     #[arg(long)]
@@ -71,6 +74,8 @@ pub struct Act {
 
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Assign {
+    /// Finding id, or its first characters
+    #[arg(allow_hyphen_values = true)]
     pub id: String,
     #[arg(long)]
     pub to: String,
@@ -80,6 +85,8 @@ pub struct Assign {
 
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Suppress {
+    /// Finding id, or its first characters
+    #[arg(allow_hyphen_values = true)]
     pub id: String,
     /// Who answers for it
     #[arg(long)]

@@ -88,6 +88,7 @@ pub struct Status {}
 use super::Caller;
 use crate::answer::{Answer, Reply};
 use crate::daemon::pipeline::needs_daemon;
+use crate::daemon::redrive;
 use crate::daemon::watch::ago;
 use crate::node::{Node, Store, now};
 use crate::problem::Problem;
@@ -210,91 +211,93 @@ fn sinks(answer: Answer, node: &Node) -> Reply {
     Ok(answer)
 }
 
-/// Dead letters as stored, newest last.
-async fn letters(node: &Node, filter: &RedriveFilter) -> Result<Vec<(u64, serde_json::Value)>, Problem> {
-    let snapshot = node.snapshot();
-    let mut out = Vec::new();
-    let each = |batch: &model::Batch, out: &mut Vec<(u64, serde_json::Value)>| {
-        for (i, row) in batch.rows.iter().enumerate() {
-            if let Ok(v) = serde_json::from_slice::<serde_json::Value>(batch.raw(i)) {
-                out.push((row.seq, v));
-            }
-        }
-    };
-    let problem = |e: vault::VaultError| crate::node::vault_problem(&e);
-    for meta in snapshot.segments_of("avouch.dead_letter") {
-        for batch in snapshot.open_segment(&meta, 0).map_err(problem)? {
-            each(&batch.map_err(problem)?, &mut out);
-        }
-    }
-    for batch in snapshot.tail("avouch.dead_letter").map_err(problem)? {
-        each(&batch, &mut out);
-    }
-    let fits = |v: &serde_json::Value, key: &str, want: &Option<String>| {
-        want.as_ref().is_none_or(|w| v.get(key).and_then(|x| x.as_str()) == Some(w))
-    };
-    out.retain(|(_, v)| fits(v, "sink", &filter.sink) && fits(v, "source", &filter.source));
-    out.sort_by_key(|(seq, _)| *seq);
-    Ok(out)
+fn wanted(filter: &RedriveFilter) -> redrive::Wanted {
+    redrive::Wanted { sink: filter.sink.clone(), source: filter.source.clone() }
+}
+
+/// Off the runtime: segments are read.
+async fn book(node: &Node, filter: &RedriveFilter) -> Result<redrive::Book, Problem> {
+    let (snapshot, wanted) = (node.snapshot(), wanted(filter));
+    tokio::task::spawn_blocking(move || redrive::read(&snapshot, &wanted))
+        .await
+        .map_err(|e| Problem::new("internal.task", "reading dead letters did not finish").because(&e))?
 }
 
 pub async fn redrive(args: &Redrive, node: &Node, caller: &Caller) -> Reply {
     let mut answer = Answer::new("avouch.redrive/1").query(args);
-    let text =
-        |v: &serde_json::Value, key: &str| v.get(key).and_then(|x| x.as_str()).unwrap_or("-").to_owned();
     match &args.what {
         RedriveWhat::List(filter) => {
             answer = answer.table(&["at", "stage", "from", "why", "bytes", "position"]);
-            for (seq, v) in letters(node, filter).await? {
-                let from = if v.get("sink").is_some() { text(&v, "sink") } else { text(&v, "source") };
-                let mut item = v.clone();
-                if let Some(m) = item.as_object_mut() {
-                    m.insert("position".into(), format!("0:{seq}").into());
-                }
-                answer.item(
-                    &item,
-                    vec![
-                        text(&v, "time"),
-                        text(&v, "stage"),
-                        from,
-                        text(&v, "reason"),
-                        v.get("bytes").map(ToString::to_string).unwrap_or_default(),
-                        format!("0:{seq}"),
-                    ],
-                );
+            let book = book(node, filter).await?;
+            let open: Vec<&redrive::Letter> = book.letters.iter().filter(|l| l.is_open).collect();
+            for letter in &open {
+                list_letter(&mut answer, letter);
             }
+            let settled = book.letters.len() - open.len();
             if answer.items.is_empty() {
                 answer.headings.clear();
-                answer.line("nothing could not be decoded or sent");
+                answer.line(match settled {
+                    0 => "nothing could not be decoded or sent".to_owned(),
+                    n => format!("nothing is open; {n} were settled"),
+                });
             }
         }
         RedriveWhat::Show { seq } => {
-            let all = letters(node, &RedriveFilter::default()).await?;
-            let Some((_, v)) = all.into_iter().find(|(s, _)| s == seq) else {
+            let book = book(node, &RedriveFilter::default()).await?;
+            let Some(letter) = book.letters.into_iter().find(|l| l.position == *seq) else {
                 return Err(Problem::new("redrive.unknown", format!("no dead letter at 0:{seq}"))
                     .hint("`avouch redrive list` shows their positions"));
             };
             node.record_access(caller, "redrive show", json!({ "position": seq })).await?;
-            answer.line(serde_json::to_string_pretty(&v).unwrap_or_default());
-            answer.items.push(v);
+            answer.line(serde_json::to_string_pretty(&letter.value).unwrap_or_default());
+            answer.items.push(letter.value);
         }
         RedriveWhat::Run(run) => {
-            let all = letters(node, &run.filter).await?;
+            let open = book(node, &run.filter).await?.letters.iter().filter(|l| l.is_open).count();
             if run.dry_run {
-                answer.line(format!("would send {} again", all.len()));
+                answer.line(format!("would send {open} again"));
+                answer.items.push(json!({ "open": open }));
                 return Ok(answer);
             }
             let p = needs_daemon(node)?;
-            let (sent, still) = p.redrive(node, &all).await?;
-            node.audit(caller, "redrive", &run.reason, json!({ "sent": sent, "still_dead": still })).await?;
-            answer.line(format!("{sent} sent again, {still} still cannot be"));
-            answer.items.push(json!({ "sent": sent, "still_dead": still }));
-            if still > 0 {
+            let done = redrive::run(node, p, &wanted(&run.filter), &caller.name, &run.reason).await?;
+            let counts = json!({ "sent": done.sent, "refused_again": done.refused_again, "expired": done.expired, "left_open": done.left_open, "stopped": done.stopped });
+            node.audit(caller, "redrive", &run.reason, counts.clone()).await?;
+            answer.line(format!(
+                "{} sent again, {} refused again, {} no longer kept, {} left open",
+                done.sent, done.refused_again, done.expired, done.left_open
+            ));
+            for why in &done.stopped {
+                answer.line(format!("stopped: {why}"));
+            }
+            answer.items.push(counts);
+            if done.refused_again + done.left_open + done.expired > 0 {
                 answer.worse(1);
             }
         }
     }
     Ok(answer)
+}
+
+fn list_letter(answer: &mut Answer, letter: &redrive::Letter) {
+    let text = |key: &str| letter.value.get(key).and_then(|x| x.as_str()).unwrap_or_default().to_owned();
+    let or = |a: String, b: String| if a.is_empty() { b } else { a };
+    let mut item = letter.value.clone();
+    if let Some(m) = item.as_object_mut() {
+        m.insert("position".into(), format!("0:{}", letter.position).into());
+    }
+    let refusal = format!("{} {} {}", text("class"), text("code"), text("text"));
+    answer.item(
+        &item,
+        vec![
+            or(text("time"), text("last_at")),
+            text("stage"),
+            or(text("sink"), text("source")),
+            or(text("reason"), refusal.trim().to_owned()),
+            letter.value.get("bytes").map_or_else(|| "-".to_owned(), ToString::to_string),
+            format!("0:{}", letter.position),
+        ],
+    );
 }
 
 pub async fn status(args: &Status, node: &Node) -> Reply {

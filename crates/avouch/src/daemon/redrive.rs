@@ -1,0 +1,311 @@
+//! Dead letters and what became of them. Letters and resolutions lie in one dataset and are never edited: what is open is a fold over
+//! both (`transport.md` on re-drive). Letters of stage `decode` go back through the decoder of their source; those of stage
+//! `forward` go to the sink that refused them, one confirmed request after the other.
+
+use super::pipeline::Pipeline;
+use super::sinks::Sinks;
+use crate::node::{Node, now, own_batch, vault_problem};
+use crate::problem::Problem;
+use async_trait::async_trait;
+use forward::{Ask, Fetch, Resolution, Resolutions, StoreError};
+use model::{Batch, Time};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use vault::{Snapshot, Vault};
+
+const SCHEMA: &str = "avouch.redrive/1";
+
+/// Which letters; `None` means every one.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub sink: Option<String>,
+    pub source: Option<String>,
+}
+
+/// One letter as stored, at its position.
+pub struct Letter {
+    pub position: u64,
+    pub value: Value,
+    pub is_open: bool,
+}
+
+/// Everything that the dataset says.
+pub struct Book {
+    /// By position.
+    pub letters: Vec<Letter>,
+    refusals: Vec<forward::DeadLetter>,
+    resolutions: Vec<Resolution>,
+}
+
+/// What a run did. The counts add up to the letters that were open.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub sent: u64,
+    pub refused_again: u64,
+    pub expired: u64,
+    pub left_open: u64,
+    pub stopped: Vec<String>,
+}
+
+/// Reads the dataset and folds it.
+///
+/// # Errors
+/// The vault cannot be read.
+pub fn read(snapshot: &Snapshot, wanted: &Wanted) -> Result<Book, Problem> {
+    let mut rows: Vec<(u64, Value)> = Vec::new();
+    let mut each = |batch: &Batch| {
+        for (i, row) in batch.rows.iter().enumerate() {
+            if let Ok(v) = serde_json::from_slice::<Value>(batch.raw(i)) {
+                rows.push((row.seq, v));
+            }
+        }
+    };
+    let problem = |e: vault::VaultError| vault_problem(&e);
+    for meta in snapshot.segments_of(forward::DEAD_LETTER_DATASET) {
+        for batch in snapshot.open_segment(&meta, 0).map_err(problem)? {
+            each(&batch.map_err(problem)?);
+        }
+    }
+    for batch in snapshot.tail(forward::DEAD_LETTER_DATASET).map_err(problem)? {
+        each(&batch);
+    }
+    rows.sort_by_key(|(seq, _)| *seq);
+    Ok(fold(rows, wanted))
+}
+
+fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+    v.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn fold(rows: Vec<(u64, Value)>, wanted: &Wanted) -> Book {
+    let (mut settled, mut refusals, mut resolutions) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let mut letters = Vec::new();
+    for (position, value) in rows {
+        if text(&value, "schema") != SCHEMA {
+            if text(&value, "stage") == "forward" {
+                refusals.extend(serde_json::from_value::<forward::DeadLetter>(value.clone()).ok());
+            }
+            letters.push(Letter { position, value, is_open: true });
+        } else if let Ok(r) = serde_json::from_value::<Resolution>(value.clone()) {
+            resolutions.push(r);
+        } else {
+            settled.extend(value.get("letter").and_then(Value::as_u64));
+        }
+    }
+    let states = forward::standing(&refusals, &resolutions);
+    // Of several refusals of one event the newest stands for all.
+    let mut newest: BTreeMap<(String, u64), u64> = BTreeMap::new();
+    for l in letters.iter().filter(|l| text(&l.value, "stage") == "forward") {
+        newest.insert(key_of(&l.value), l.position);
+    }
+    for l in &mut letters {
+        l.is_open = if text(&l.value, "stage") == "forward" {
+            let (sink, seq) = key_of(&l.value);
+            let shard = l.value.get("shard").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+            newest.get(&(sink.clone(), seq)) == Some(&l.position)
+                && states.get(&(sink, shard, seq)).is_none_or(forward::LetterState::is_open)
+        } else {
+            !settled.contains(&l.position)
+        };
+    }
+    let fits = |v: &Value, key: &str, want: &Option<String>| {
+        want.as_ref().is_none_or(|w| v.get(key).and_then(Value::as_str) == Some(w))
+    };
+    letters.retain(|l| fits(&l.value, "sink", &wanted.sink) && fits(&l.value, "source", &wanted.source));
+    Book { letters, refusals, resolutions }
+}
+
+fn key_of(letter: &Value) -> (String, u64) {
+    (text(letter, "sink").to_owned(), letter.get("seq").and_then(Value::as_u64).unwrap_or(u64::MAX))
+}
+
+/// Events by position, and resolutions into the vault.
+struct World {
+    vault: Vault,
+    snapshot: Snapshot,
+}
+
+fn lost(e: impl std::fmt::Display) -> StoreError {
+    StoreError(e.to_string())
+}
+
+#[async_trait]
+impl Fetch for World {
+    async fn event(&self, _shard: u32, seq: u64) -> Result<Option<(Batch, usize)>, StoreError> {
+        let snapshot = self.snapshot.clone();
+        let found = tokio::task::spawn_blocking(move || snapshot.event_at(seq)).await.map_err(lost)?;
+        Ok(found.map_err(lost)?.map(|stored| (stored.batch, 0)))
+    }
+}
+
+#[async_trait]
+impl Resolutions for World {
+    async fn write(&self, resolutions: Vec<Resolution>) -> Result<(), StoreError> {
+        let events: Vec<Value> = resolutions.iter().filter_map(|r| serde_json::to_value(r).ok()).collect();
+        self.vault.append(own_batch(forward::DEAD_LETTER_DATASET, &events)).await.map(drop).map_err(lost)
+    }
+}
+
+/// Sends what is open and wanted again.
+///
+/// # Errors
+/// The vault cannot be read or does not take what was found; what was settled until then is recorded.
+pub async fn run(node: &Node, p: &Pipeline, wanted: &Wanted, who: &str, why: &str) -> Result<Report, Problem> {
+    let book = read(&node.snapshot(), wanted)?;
+    let mut report = Report::default();
+    for letter in book.letters.iter().filter(|l| l.is_open && text(&l.value, "stage") != "forward") {
+        decode_again(node, p, letter, who, why, &mut report).await?;
+    }
+    for sink in p.sinks.names() {
+        if wanted.source.is_some() || wanted.sink.as_ref().is_some_and(|w| *w != sink) {
+            continue;
+        }
+        forward_again(node, &p.sinks, &sink, &book, (who, why), &mut report).await?;
+    }
+    // Letters of a sink that the configuration no longer has stay open, and are said.
+    let names: BTreeSet<String> = p.sinks.names().into_iter().collect();
+    for letter in book.letters.iter().filter(|l| l.is_open && text(&l.value, "stage") == "forward") {
+        let sink = text(&letter.value, "sink");
+        if !names.contains(sink) {
+            report.left_open += 1;
+            let reason = format!("sink `{sink}` is not configured any more");
+            if !report.stopped.contains(&reason) {
+                report.stopped.push(reason);
+            }
+        }
+    }
+    Ok(report)
+}
+
+async fn forward_again(
+    node: &Node,
+    sinks: &Sinks,
+    name: &str,
+    book: &Book,
+    (who, why): (&str, &str),
+    report: &mut Report,
+) -> Result<(), Problem> {
+    let ask = Ask { sink: Some(name.to_owned()), ..Ask::default() };
+    let plan = forward::plan_redrive(&book.refusals, &book.resolutions, &ask);
+    if plan.letters.is_empty() {
+        return Ok(());
+    }
+    let Some(parts) = sinks.parts(name) else { return Ok(()) };
+    let world = World { vault: node.vault()?.clone(), snapshot: node.snapshot() };
+    let done = forward::redrive(
+        &plan,
+        &world,
+        &*parts.sink,
+        &*parts.dead_letters,
+        &world,
+        &*parts.host,
+        None,
+        who,
+        why,
+    )
+    .await
+    .map_err(|e| Problem::new("redrive.vault", "the vault could not be read or written").because(&e))?;
+    report.sent += done.resolved;
+    report.refused_again += done.refused_again;
+    report.expired += done.expired;
+    report.left_open += done.left_open;
+    report.stopped.extend(done.stopped.map(|s| format!("sink `{name}`: {s}")));
+    Ok(())
+}
+
+/// Back through the decoder of its origin, under its source.
+async fn decode_again(
+    node: &Node,
+    p: &Pipeline,
+    letter: &Letter,
+    who: &str,
+    why: &str,
+    report: &mut Report,
+) -> Result<(), Problem> {
+    let source = text(&letter.value, "source");
+    let Some(config) = node.config.sources.get(source) else {
+        report.left_open += 1;
+        let reason = format!("source `{source}` is not configured any more");
+        if !report.stopped.contains(&reason) {
+            report.stopped.push(reason);
+        }
+        return Ok(());
+    };
+    let kept = letter.value.get("kept").and_then(Value::as_u64);
+    if kept.is_some_and(|k| Some(k) < letter.value.get("bytes").and_then(Value::as_u64)) {
+        // The letter holds the beginning only; half an event must not enter as a whole one.
+        report.left_open += 1;
+        return Ok(());
+    }
+    let envelope = collect::decode::Envelope {
+        dataset: config.dataset.clone().unwrap_or_else(|| "other".to_owned()).as_str().into(),
+        provenance: model::Provenance::new(source),
+        origin: serde_json::Map::new(),
+        owners: config.owners.clone(),
+    };
+    let decoded =
+        collect::decode::decode(&config.decode, bytes_of(&letter.value), &envelope, DECODE_BYTES_MAX, "application/json");
+    if decoded.batch.is_empty() || !decoded.undecodable.is_empty() {
+        report.refused_again += 1;
+        return Ok(());
+    }
+    collect::Intake::append(&*p.door, decoded.batch)
+        .await
+        .map_err(|e| Problem::new(e.code(), e.to_string()).hint(e.hint()))?;
+    node.record(forward::DEAD_LETTER_DATASET, &resolved(letter.position, who, why, now())).await?;
+    report.sent += 1;
+    Ok(())
+}
+
+/// Decompressed size of a letter: what the intake itself allows a body.
+const DECODE_BYTES_MAX: usize = 64 << 20;
+
+fn bytes_of(letter: &Value) -> bytes::Bytes {
+    use base64::Engine as _;
+    match letter.get("text").and_then(Value::as_str) {
+        Some(t) => bytes::Bytes::from(t.to_owned()),
+        None => base64::engine::general_purpose::STANDARD
+            .decode(text(letter, "base64"))
+            .unwrap_or_default()
+            .into(),
+    }
+}
+
+fn resolved(letter: u64, who: &str, why: &str, at: Time) -> Value {
+    json!({ "schema": SCHEMA, "stage": "decode", "letter": letter, "state": "resolved", "who": who, "at": at.to_string(), "why": why })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(seq: u64, at: &str) -> Value {
+        json!({ "schema": "avouch.dead_letter/1", "stage": "forward", "sink": "es", "shard": 0, "seq": seq, "event_id": model::EventId::of(&[b"x"]).to_string(),
+            "dataset": "app", "attempts": 1, "first_at": at, "last_at": at, "class": "400", "code": "c", "text": "t", "item_sha256": "" })
+    }
+
+    fn resolution(seq: u64, at: &str, state: &str) -> Value {
+        json!({ "schema": SCHEMA, "sink": "es", "shard": 0, "seq": seq, "event_id": model::EventId::of(&[b"x"]).to_string(), "state": state, "who": "a", "at": at, "why": "w" })
+    }
+
+    #[track_caller]
+    fn check(rows: Vec<Value>, open: &[u64]) {
+        let rows = rows.into_iter().enumerate().map(|(i, v)| (i as u64, v)).collect();
+        let book = fold(rows, &Wanted::default());
+        let got: Vec<u64> = book.letters.iter().filter(|l| l.is_open).map(|l| l.position).collect();
+        assert_eq!(got, open);
+    }
+
+    #[test]
+    fn what_is_open_is_a_fold() {
+        let (t1, t2, t3) = ("2026-03-01T00:00:01Z", "2026-03-01T00:00:02Z", "2026-03-01T00:00:03Z");
+        check(vec![refusal(7, t1)], &[0]);
+        check(vec![refusal(7, t1), resolution(7, t2, "resolved")], &[]);
+        check(vec![refusal(7, t1), resolution(7, t2, "resolved"), refusal(7, t3)], &[2]);
+        check(vec![refusal(7, t1), refusal(7, t2), refusal(8, t2)], &[1, 2]);
+        check(vec![refusal(7, t1), refusal(7, t2), resolution(7, t2, "refused_again")], &[1]);
+        let decode = json!({ "schema": "avouch.dead_letter/1", "stage": "decode", "source": "s", "text": "x" });
+        check(vec![decode.clone()], &[0]);
+        check(vec![decode, resolved(0, "a", "w", Time::from_secs(0))], &[]);
+    }
+}
