@@ -91,7 +91,7 @@ pub enum ProofWhat {
 use super::Caller;
 use super::search::moment;
 use crate::answer::{Answer, Reply};
-use crate::config;
+use crate::config::Config;
 use crate::daemon::{drills, register, rules, schedule};
 use crate::node::{Node, now};
 use crate::problem::Problem;
@@ -103,15 +103,15 @@ pub async fn controls(args: &Controls, node: &Node, caller: &Caller) -> Reply {
     match &args.what {
         What::List(l) => list(l, node),
         What::Show(s) => show(&s.id, node),
-        What::Lint(l) => lint(l),
+        What::Lint(l) => lint(l, &node.config),
         What::Attest(a) => attest(a, node, caller).await,
     }
 }
 
 /// What needs no vault.
-pub fn alone(args: &Controls) -> Option<Reply> {
+pub fn alone(args: &Controls, config: &Config) -> Option<Reply> {
     match &args.what {
-        What::Lint(l) => Some(lint(l)),
+        What::Lint(l) => Some(lint(l, config)),
         _ => None,
     }
 }
@@ -234,7 +234,7 @@ fn show(id: &str, node: &Node) -> Reply {
     Ok(answer)
 }
 
-fn lint(args: &Lint) -> Reply {
+fn lint(args: &Lint, config: &Config) -> Reply {
     let mut answer = Answer::new("avouch.controls.lint/1").query(args).table(&["place", "level", "what"]);
     let mut files = Vec::new();
     for p in &args.paths {
@@ -245,7 +245,7 @@ fn lint(args: &Lint) -> Reply {
     }
     let problems = match prove::Register::load(&files) {
         Ok(r) => {
-            let rules = rules::firing_tests(&rules::load(&config::Config::default())?.files);
+            let rules = rules::firing_tests(&rules::load(config)?.files);
             prove::lint(&r, &prove::LintContext { rules: Some(rules), ..prove::LintContext::default() })
         }
         Err(refused) => refused.0,

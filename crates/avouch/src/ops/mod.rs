@@ -86,7 +86,7 @@ impl Op {
 pub fn alone(op: &Op, config: &crate::config::Config) -> Option<Reply> {
     match op {
         Op::Rule(a) => rule::alone(a, config),
-        Op::Controls(a) => controls::alone(a),
+        Op::Controls(a) => controls::alone(a, config),
         _ => None,
     }
 }
