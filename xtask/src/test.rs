@@ -64,6 +64,9 @@ pub fn run(root: &Path, quick: bool, filter: Option<&str>) -> Result<ExitCode> {
     }
     if quick {
         command.env("AVOUCH_QUICK", "1");
+    } else {
+        // 200 kills, 200 flips per kind of file, and whatever else takes more than a few seconds.
+        command.env("AVOUCH_SLOW_TESTS", "1");
     }
     for name in open.keys() {
         command.args(["--skip", name]);

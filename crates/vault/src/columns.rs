@@ -283,8 +283,12 @@ impl Texts<'_> {
         [self.source, self.sender, self.account, self.region, self.origin, self.canary, self.shaping]
     }
     fn is_same(&self, i: usize, j: usize) -> bool {
-        self.columns().into_iter().all(|c| value(c, i) == value(c, j))
-            && self.tags.value(i) == self.tags.value(j)
+        // Without tags, as most events are, the lists need not be made.
+        let tags_alike = || {
+            let (a, b) = (self.tags.value_length(i), self.tags.value_length(j));
+            a == b && (a == 0 || self.tags.value(i) == self.tags.value(j))
+        };
+        self.columns().into_iter().all(|c| value(c, i) == value(c, j)) && tags_alike()
     }
     /// What tells provenances apart. Tags as one text: they are short, few, and rarely there.
     fn key(&self, i: usize) -> ([Option<&str>; 7], Option<String>) {
@@ -335,7 +339,7 @@ pub fn from_arrow(rb: &RecordBatch) -> Option<Batch> {
     let mut builder = Batch::builder();
     let dataset = text("av_dataset")?;
     let mut known = BTreeMap::new();
-    let mut provenance = 0;
+    let (mut provenance, mut d) = (0, 0);
     for i in 0..rb.num_rows() {
         if i == 0 || !texts.is_same(i - 1, i) {
             provenance = match known.entry(texts.key(i)) {
@@ -343,7 +347,9 @@ pub fn from_arrow(rb: &RecordBatch) -> Option<Batch> {
                 Entry::Vacant(e) => *e.insert(builder.provenance(texts.provenance(i)?)),
             };
         }
-        let d = builder.dataset(dataset.value(i));
+        if i == 0 || dataset.value(i - 1) != dataset.value(i) {
+            d = builder.dataset(dataset.value(i));
+        }
         let natural_key = builder.store(value(key, i).unwrap_or_default().as_bytes());
         let raw = builder.store(raw.value(i));
         builder.push_row(Row {

@@ -74,11 +74,29 @@ fn stored(serve: &Serve, from: u64) -> BTreeMap<u64, u64> {
     serve.sql(&q).iter().map(|r| (number(r, "n"), number(r, "times"))).collect()
 }
 
+/// Daemons that are killed side by side in the full run: most of a round is waiting.
+const LANES: usize = 4;
+
 #[test]
 fn kill_9_loses_and_doubles_nothing() {
+    let (lanes, n) = (rounds(1, LANES), rounds(10, 200));
+    let seed = Random::new().seed;
+    std::thread::scope(|s| {
+        let running: Vec<_> =
+            (0..lanes).map(|lane| s.spawn(move || kills(n / lanes, seed ^ (lane as u64) << 32))).collect();
+        for lane in running {
+            if let Err(why) = lane.join() {
+                std::panic::resume_unwind(why);
+            }
+        }
+    });
+    println!("{n} kills in {lanes} lanes, seed {seed}");
+}
+
+/// One daemon, killed `n` times.
+fn kills(n: usize, seed: u64) {
     let scratch = Scratch::new("crash");
-    let mut random = Random::new();
-    let seed = random.seed;
+    let mut random = Random::of(seed);
     let ledger = Ledger::default();
     scratch.write("data/avouch.yaml", config(&scratch));
     scratch.write("logs/app.log", "");
@@ -87,7 +105,6 @@ fn kill_9_loses_and_doubles_nothing() {
     // The table must exist for questions; number 0 is acknowledged before the first kill.
     assert!(ledger.post(&first.address("api", "http"), &key, &mut random), "the first post is taken");
     first.kill9();
-    let n = rounds(10, 200);
     for round in 0..n {
         let place = format!("round {round} of {n}, seed {seed}");
         let from = ledger.next.load(Ordering::Relaxed);

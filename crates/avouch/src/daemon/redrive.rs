@@ -258,7 +258,7 @@ async fn decode_again(
 }
 
 /// Decompressed size of a letter: what the intake itself allows a body.
-const DECODE_BYTES_MAX: usize = 64 << 20;
+const DECODE_BYTES_MAX: u64 = 64 << 20;
 
 fn bytes_of(letter: &Value) -> bytes::Bytes {
     use base64::Engine as _;

@@ -58,7 +58,7 @@ datasets:
   "*": { retention: { max_age: 7d } }
 controls:
   packs: [ log-proxy, health-register, audit-trail, account-audit, api-monitoring, self ]
-  drills: false
+  drills: true
 "#;
 
 impl Demo {

@@ -80,7 +80,7 @@ impl Salter {
             for (to, from) in block.iter_mut().zip(seed.bytes()) {
                 *to ^= from;
             }
-            Sha256::new_with_prefix(&*block)
+            Sha256::new_with_prefix(*block)
         };
         Salter { inner: block(0x36), outer: block(0x5c) }
     }

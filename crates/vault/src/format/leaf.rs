@@ -203,6 +203,10 @@ pub struct Key {
     pub signed: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
+    /// With the first `log` key: SHA-256 of `vault.json`, so that every byte of it is under the log. Absent in vaults of the first
+    /// builds until they are next opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<Digest>,
 }
 
 /// "I am here, and this is all there is."
@@ -412,7 +416,8 @@ mod tests {
                 r#"{"by":"vault","sha256":"0202020202020202020202020202020202020202020202020202020202020202","time":"2025-03-14T10:00:00Z","type":"config","v":1}"#
             ]],
         );
-        let key = Key { what: "log".into(), vkey: Some("v".into()), signed: None, epoch: None };
+        let key =
+            Key { what: "log".into(), vkey: Some("v".into()), signed: None, epoch: None, description: None };
         check(
             Body::Key(key),
             expect_test::expect![[

@@ -17,4 +17,5 @@ pub use age::MaxAge;
 pub use crc::{Crc32c, crc32c};
 pub use digest::{Digest, parse_hex16};
 pub use fields::Fields;
+pub(crate) use vault_json::read_at_most;
 pub use vault_json::{FORMAT_VERSION, VaultJson};

@@ -1,5 +1,5 @@
 use crate::error::KeyError;
-use crate::format::paths;
+use crate::format::{paths, read_at_most};
 use crate::keys::{Dek, KeyContext};
 use crate::merkle::hex;
 use crate::traits::KeyProvider;
@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// A wrap of ours has 60 bytes; a key service's ciphertext has some hundred.
+const WRAP_BYTES_MAX: u64 = 64 << 10;
 
 /// Data keys of one vault, unwrapped on first use and kept in memory.
 pub struct KeyRing {
@@ -39,7 +42,7 @@ impl KeyRing {
         let named = || segment.to_owned();
         let provider = self.provider.as_ref().ok_or_else(|| KeyError::NotGiven { segment: named() })?;
         let path = self.dir.join(paths::wrap(id));
-        let wrap = std::fs::read(&path).map_err(|e| match e.kind() {
+        let wrap = read_at_most(&path, WRAP_BYTES_MAX).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => KeyError::Gone { segment: named() },
             _ => KeyError::File { what: "read", path: path.display().to_string(), why: e.to_string() },
         })?;

@@ -11,6 +11,7 @@ mod tail;
 
 pub use keyring::{KeyRing, dek_text, wal_segment};
 pub use reader::{Live, Reader};
+pub(crate) use scan::holds_whole_commit;
 pub use scan::{Damage, Scan, scan};
 pub use select::{Selection, closeness, glob};
 pub use tail::{CommitEntry, Facts, FrameEntry, Hashed, TailCache, WalTail, WalTrees};

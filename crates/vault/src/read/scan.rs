@@ -310,22 +310,32 @@ impl Scanner<'_> {
         (number..number + FRAMES_GUESSED_MAX).find(|n| self.key.open(*n, &head, stored).is_ok())
     }
 
-    /// Whether a whole commit lies at or behind the frame at `at`. Only that proves that what broke before it had been synced: the
-    /// commit frame of the broken commit itself may have reached the disk in a write that was never acknowledged.
     fn has_commit(&self, mut at: u64, mut number: u64) -> bool {
-        let mut rows = 0u64;
-        while let Ok(Some(found)) = self.frame(at, number) {
-            match found.head.kind {
-                Kind::Batch => rows += u64::from(found.head.rows),
-                Kind::Commit if u64::from(found.head.rows) == rows => return true,
-                Kind::Commit => rows = 0,
-            }
+        let next = || {
+            let found = self.frame(at, number).ok().flatten()?;
             at += found.frame.len() as u64;
             number += 1;
-        }
+            Some(found.head)
+        };
         // A second broken frame before it: look behind that one too.
-        matches!(self.resume(at, number), Ok(Some(_)))
+        holds_whole_commit(next) || matches!(self.resume(at, number), Ok(Some(_)))
     }
+}
+
+/// Whether there is a whole commit among the frames behind a broken one, which `next` gives one by one. Only that proves that what
+/// broke had been synced: the writer has one commit on its way to the disk at a time, and the commit frame of the broken commit
+/// itself may have reached the disk before its batches, in a write that was never acknowledged. That frame names more rows than
+/// lie behind the break. Recovery and `verify` both ask here, so that they never differ.
+pub(crate) fn holds_whole_commit(mut next: impl FnMut() -> Option<FrameHead>) -> bool {
+    let mut rows = 0u64;
+    while let Some(head) = next() {
+        match head.kind {
+            Kind::Batch => rows = rows.saturating_add(u64::from(head.rows)),
+            Kind::Commit if u64::from(head.rows) == rows => return true,
+            Kind::Commit => rows = 0,
+        }
+    }
+    false
 }
 
 /// Half-open ranges of `[first, end)` that no frame holds.

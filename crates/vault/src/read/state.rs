@@ -43,6 +43,8 @@ pub struct VaultState {
     /// Acknowledged so far, by the last heartbeat.
     pub heartbeat_seq: u64,
     pub log_key: Option<String>,
+    /// Hash of `vault.json`, as the log knows it.
+    pub description: Option<Digest>,
 }
 
 impl VaultState {
@@ -71,7 +73,10 @@ impl VaultState {
                 }
                 None => self.policies.push(PolicyAt { leaf: index, time: leaf.time, policy: p.clone() }),
             },
-            Body::Key(k) if k.what == "log" => self.log_key.clone_from(&k.vkey),
+            Body::Key(k) if k.what == "log" => {
+                self.log_key.clone_from(&k.vkey);
+                self.description = k.description.or(self.description);
+            }
             Body::Heartbeat(h) => self.heartbeat_seq = self.heartbeat_seq.max(h.seq),
             Body::Config(c) => self.config = Some(c.sha256),
             Body::Key(_) | Body::Compact(_) | Body::Export(_) => {}

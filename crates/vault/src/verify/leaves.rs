@@ -52,6 +52,8 @@ pub(super) struct Leaves {
     pub compacted: Vec<(u64, CompactFile)>,
     /// Keys that the log says it is signed with, and the leaves that say so.
     pub log_keys: Vec<(u64, String)>,
+    /// The leaf that has the hash of `vault.json`.
+    pub description: Option<(u64, Digest)>,
     policies: Vec<(u64, Time, Policy)>,
     pub last_time: Time,
     last_seq: u64,
@@ -99,7 +101,11 @@ impl Leaves {
             Body::Expire(e) => self.expire(index, leaf.time, &e, found),
             Body::Policy(p) => self.policies.push((index, leaf.time, p)),
             Body::Heartbeat(h) => self.heartbeat(index, leaf.time, &h, found),
-            Body::Key(k) if k.what == "log" => self.log_keys.push((index, k.vkey.unwrap_or_default())),
+            Body::Key(k) if k.what == "log" => {
+                // The first counts: a later one could bless a changed file.
+                self.description = self.description.or(k.description.map(|d| (index, d)));
+                self.log_keys.push((index, k.vkey.unwrap_or_default()));
+            }
             Body::Key(_) | Body::Export(_) | Body::Config(_) => {}
         }
     }

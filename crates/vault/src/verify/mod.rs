@@ -142,6 +142,7 @@ fn run(root: &Path, options: &Options) -> Result<Report, VaultError> {
     let mut found = Findings::default();
     let json = vault_json(root, &mut found);
     let vkey = key(root, options, json.as_ref(), &mut found)?;
+    let described = json.as_ref().map(|j| Digest::of(&j.to_bytes()));
     let vault = json.map_or_else(String::new, |j| j.vault);
     let keys = KeyRing::new(root, &vault, options.keys.clone());
     let ctx = Context { root, options, vault, keys };
@@ -154,12 +155,28 @@ fn run(root: &Path, options: &Options) -> Result<Report, VaultError> {
         let fault = Fault::new(FaultCode::LogKey, "the log names another signing key").leaf(*index);
         found.fault(fault.differs(&vkey, named));
     }
+    description(&leaves, described, &mut found);
     if options.level >= Level::Files {
         files::check(&ctx, &leaves, log.unread, &mut found);
         wal::check(&ctx, &leaves, log.unread, &mut found);
     }
     let anchors = notes(&ctx, &log, &leaves, &mut found);
     Ok(report(ctx, vkey, log, &leaves, anchors, found))
+}
+
+/// Every byte of `vault.json` is under the log: its form is checked when it is read, its hash here.
+fn description(leaves: &Leaves, is: Option<Digest>, found: &mut Findings) {
+    match (leaves.description, is) {
+        (Some((index, was)), Some(is)) if was != is => {
+            let fault = Fault::new(FaultCode::VaultJson, "it is not the one that the log names");
+            found.fault(fault.file(paths::VAULT_JSON).leaf(index).differs(was, is));
+        }
+        (None, _) => found.note(
+            "description_not_logged",
+            "`vault.json` is under no leaf: the next start of the vault writes one",
+        ),
+        _ => {}
+    }
 }
 
 /// `vault.json`. It proves nothing, so a missing one is a fault and not the end.

@@ -11,13 +11,16 @@ use crate::format::wal::{
 };
 use crate::format::{Crc32c, crc32c, paths};
 use crate::merkle::hex;
-use crate::read::scan;
+use crate::read::{holds_whole_commit, scan};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 /// Bytes that are looked at together in search of the end of what was written.
 const ZERO_PIECE: usize = 1 << 20;
+/// Bytes of supposed frames that a search for the next frame checks: many times what a damaged file needs, and an end for one
+/// that was made of heads.
+const SEARCH_BYTES_MAX: u64 = 8 << 30;
 
 /// What can be seen of a WAL file without its key.
 #[derive(Debug)]
@@ -229,10 +232,6 @@ fn roots(
     };
     let commits = scanned.tail.first_commits(scanned.tail.commits());
     for damage in &scanned.damage {
-        // One commit behind it may be the rest of the broken one, as in `commit_follows`.
-        if commits.iter().filter(|c| c.end_offset > damage.end).count() < 2 {
-            continue;
-        }
         let (from, to) = place(&damage.fault, damage.start, damage.end);
         found.fault(fault(FaultCode::WalDamaged, damage.fault.to_string()).bytes(from, to));
     }
@@ -289,9 +288,8 @@ fn walk(file: &File) -> Result<Walk, WalFault> {
                 }
             }
             Err((fault, head)) => {
-                let end = head.map_or(len, |h| at.saturating_add(h.frame_bytes() as u64)).min(len);
                 let places = blame(file, len, at, head.as_ref(), &fault);
-                break (Some((fault, places)), head.is_some_and(|h| commit_follows(file, len, end, &h)));
+                break (Some((fault, places)), commit_follows(file, len, at, head.as_ref()));
             }
         }
     };
@@ -346,17 +344,60 @@ fn damaged_checksum(head: &FrameHead, frame: &[u8], piece: usize) -> Option<usiz
     (crc.finish() == u32::from_le_bytes(*last)).then_some(field)
 }
 
-/// Whether a later commit lies behind the broken frame `head`, which ends at `at`. The commit frame of the broken commit
-/// itself does not count: before its sync returned, its pages may have reached the disk in any order.
-fn commit_follows(file: &File, len: u64, mut at: u64, head: &FrameHead) -> bool {
-    let mut own = head.kind == Kind::Batch;
-    while let Ok(Some(head)) = frame(file, len, at) {
-        if head.kind == Kind::Commit && !std::mem::take(&mut own) {
+/// Whether a whole commit lies behind the broken frame at `at` (see [`holds_whole_commit`]). First where that frame says it ends,
+/// if it says so; then wherever a frame with right checksums is found, behind further broken ones as well.
+fn commit_follows(file: &File, len: u64, at: u64, head: Option<&FrameHead>) -> bool {
+    let mut from = head.map_or(at, |h| at.saturating_add(h.frame_bytes() as u64));
+    if from > len || frame(file, len, from).is_err() {
+        from = at;
+    }
+    loop {
+        let mut here = from;
+        let next = || {
+            let head = frame(file, len, here).ok().flatten()?;
+            here += head.frame_bytes() as u64;
+            Some(head)
+        };
+        if holds_whole_commit(next) {
             return true;
         }
-        at += head.frame_bytes() as u64;
+        // Where reading broke off, at the end as well.
+        match next_frame(file, len, here.max(at).saturating_add(1)) {
+            Some(found) => from = found,
+            None => return false,
+        }
     }
-    false
+}
+
+/// The first place at or behind `from` where a frame with right checksums lies.
+fn next_frame(file: &File, len: u64, mut from: u64) -> Option<u64> {
+    let mut looked_at = 0u64;
+    while from < len && looked_at < SEARCH_BYTES_MAX {
+        let n = usize::try_from(len - from).unwrap_or(usize::MAX).min(ZERO_PIECE);
+        let piece = read(file, len, from, n).ok()?;
+        let heads = piece.windows(FRAME_HEAD_BYTES).enumerate().filter_map(|(i, w)| {
+            let head = FrameHead::decode(w.first_chunk()?).ok().flatten()?;
+            Some((from + i as u64, head))
+        });
+        for (at, head) in heads {
+            if at.saturating_add(head.frame_bytes() as u64) > len {
+                continue;
+            }
+            looked_at = looked_at.saturating_add(head.frame_bytes() as u64);
+            if looked_at >= SEARCH_BYTES_MAX {
+                return None;
+            }
+            let bytes = read(file, len, at, head.frame_bytes());
+            if bytes.is_ok_and(|b| check_frame(&head, &b).is_ok()) {
+                return Some(at);
+            }
+        }
+        if n < FRAME_HEAD_BYTES {
+            return None;
+        }
+        from += (n - FRAME_HEAD_BYTES + 1) as u64;
+    }
+    None
 }
 
 fn read(file: &File, len: u64, at: u64, n: usize) -> Result<Vec<u8>, WalFault> {

@@ -13,7 +13,7 @@ use super::tick;
 use crate::disk::{create_folders, replace_file_durable};
 use crate::error::VaultError;
 use crate::format::leaf::{Body, Key};
-use crate::format::{FORMAT_VERSION, VaultJson, paths};
+use crate::format::{Digest, FORMAT_VERSION, VaultJson, paths};
 use crate::keys::open_secret;
 use crate::merkle::{self, Signer};
 use crate::read::reader::View;
@@ -278,8 +278,23 @@ fn first_leaves(shared: &Shared, opened: &Opened) -> Result<(), VaultError> {
     let mut changes = {
         let log = shared.log();
         let mut out = Vec::new();
-        if log.state.log_key.is_none() {
-            let key = Key { what: "log".into(), vkey: Some(opened.vkey.clone()), signed: None, epoch: None };
+        // Also where a vault of the first builds has no hash of its description yet. One that it has is never replaced: a
+        // changed file would then be in the right.
+        let description = Digest::of(&shared.json.to_bytes());
+        match log.state.description {
+            Some(known) if known != description => {
+                tracing::warn!("`vault.json` is not the one that the log names; `avouch verify` says more");
+            }
+            _ => {}
+        }
+        if log.state.log_key.is_none() || log.state.description.is_none() {
+            let key = Key {
+                what: "log".into(),
+                vkey: Some(opened.vkey.clone()),
+                signed: None,
+                epoch: None,
+                description: Some(description),
+            };
             out.push(("vault".to_owned(), Body::Key(key)));
         }
         out.extend(changed_settings(

@@ -223,3 +223,73 @@ async fn a_log_that_does_not_fit_its_checkpoint_is_not_continued() {
     let error = world.try_open(&folder.vault(), settings(&folder.vault())).unwrap_err();
     assert!(["vault.corrupt", "merkle.malformed"].contains(&error.code()), "{error}");
 }
+
+/// Pages of one write reach the disk in any order: the commit frame of a commit that was never acknowledged may be there before its
+/// events. That is a torn tail. Only a whole commit behind it makes it damage. Recovery and `verify` say the same.
+#[tokio::test]
+async fn a_commit_frame_that_reached_the_disk_first_proves_nothing() {
+    use vault::verify::{Options, verify};
+    let (folder, world, wal, bytes, ends) = three_commits("reordered").await;
+    let ring = ring(&folder, &world);
+    let frames = |from: usize, to: usize| {
+        let (mut at, mut out) = (from, Vec::new());
+        while at < to {
+            let head =
+                vault::format::wal::FrameHead::decode(bytes[at..].first_chunk().unwrap()).unwrap().unwrap();
+            out.push((at, at + head.frame_bytes()));
+            at += head.frame_bytes();
+        }
+        out
+    };
+    for (commit, is_damage) in [(2, false), (1, true)] {
+        let of_commit = frames(ends[commit - 1], ends[commit]);
+        let (own, batches) = of_commit.split_last().unwrap();
+        assert_eq!(batches.len(), 3, "three datasets");
+        // Any of its batch frames, the whole of it or a part of it with or without its head.
+        for (from, to) in
+            batches.iter().flat_map(|&(a, b)| [(a, b), (a, a + 9), (a + 20, b), (a + 30, a + 31)])
+        {
+            let mut torn = bytes.clone();
+            torn[from..to].iter_mut().for_each(|b| *b = if to - from == 1 { !*b } else { 0 });
+            std::fs::write(&wal, &torn).unwrap();
+            let place = format!("commit {commit}, bytes {from} to {to}, its commit frame from {}", own.0);
+            let found = scan(&wal, &ring).unwrap().unwrap();
+            assert_eq!(!found.damage.is_empty(), is_damage, "{place}: recovery");
+            assert_eq!(found.tail.end_seq(), if is_damage { 18 } else { 12 }, "{place}");
+            for keys in [true, false] {
+                let keys = keys.then(|| world.keys.clone() as Arc<dyn vault::KeyProvider>);
+                let report = verify(&folder.vault(), &Options { keys, ..Options::default() }).unwrap();
+                assert_eq!(report.exit_code(), if is_damage { 4 } else { 0 }, "{place}: verify {report}");
+                assert_eq!(report.to_string().contains("tail quarantined"), !is_damage, "{place}: {report}");
+            }
+        }
+    }
+}
+
+/// Every byte of `vault.json` is under the log, what it says included.
+#[tokio::test]
+async fn another_description_is_found() {
+    use vault::verify::{FaultCode, Options, verify};
+    let (folder, _, _, _, _) = three_commits("description").await;
+    let path = folder.vault().join("vault.json");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let created = good.find("\"created\":\"").unwrap() + 11;
+    let mut understood = 0;
+    for at in (created + 1..created + 27).chain([good.find("\"shard\":").unwrap() + 8]) {
+        let mut bytes = good.clone().into_bytes();
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        match verify(&folder.vault(), &Options::default()) {
+            Ok(report) => {
+                assert!(report.faults.iter().any(|f| f.code == FaultCode::VaultJson), "byte {at}: {report}");
+                assert_eq!(report.exit_code(), 4, "byte {at}");
+                understood += 1;
+            }
+            // No date any more: without a key of one's own there is nothing to go on with.
+            Err(e) => assert!(e.to_string().contains("vault.json"), "byte {at}: {e}"),
+        }
+    }
+    assert!(understood > 10, "{understood}");
+    std::fs::write(&path, &good).unwrap();
+    assert_eq!(verify(&folder.vault(), &Options::default()).unwrap().exit_code(), 0);
+}
