@@ -23,7 +23,11 @@ type Hits = BTreeSet<(usize, String)>;
 
 pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
     if !ctx.rsigma.is_file() {
-        report.missing("detect", "rsigma", "build it: cargo build --release --manifest-path bench/rsigma/Cargo.toml");
+        report.missing(
+            "detect",
+            "rsigma",
+            "build it: cargo build --release --manifest-path bench/rsigma/Cargo.toml",
+        );
         return Ok(());
     }
     let sigma = ctx.shared.join("sigma/rules");
@@ -34,7 +38,12 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
     let all = files(&sigma)?;
     let aws: Files = all.iter().filter(|(p, _)| p.contains("/aws/cloudtrail/")).cloned().collect();
     let real = recorded(&ctx.shared)?;
-    say(format!("{} rule files, {} of them for CloudTrail; {} recorded events", all.len(), aws.len(), real.len()));
+    say(format!(
+        "{} rule files, {} of them for CloudTrail; {} recorded events",
+        all.len(),
+        aws.len(),
+        real.len()
+    ));
 
     let n = ctx.pick(20_480, 204_800);
     let mut trail = Trail::new(7, real.clone(), false);
@@ -44,13 +53,28 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
     let rounds = ctx.pick(3, 7);
 
     let name = |n: usize| format!("{n} CloudTrail rules");
-    let lane = Lane { ctx, name: name(aws.len()), files: &aws, events: &usual, routing: true, rounds, bar: 3.0, aim: Some(5.0) };
+    let lane = Lane {
+        ctx,
+        name: name(aws.len()),
+        files: &aws,
+        events: &usual,
+        routing: true,
+        rounds,
+        bar: 3.0,
+        aim: Some(5.0),
+    };
     lane.run(report, &about)?;
 
     let mut trail = Trail::new(11, Vec::new(), true);
     let hostile: Vec<String> = (0..n / 2).map(|_| trail.record()).collect();
     let about = format!("{} events, every value that a rule reads is new", n / 2);
-    let lane = Lane { name: format!("{}, hostile values", name(aws.len())), events: &hostile, bar: 1.0, aim: Some(2.0), ..lane };
+    let lane = Lane {
+        name: format!("{}, hostile values", name(aws.len())),
+        events: &hostile,
+        bar: 1.0,
+        aim: Some(2.0),
+        ..lane
+    };
     lane.run(report, &about)?;
 
     let few = &usual[..ctx.pick(4_096, 24_576)];
@@ -137,7 +161,10 @@ impl Lane<'_> {
         let row = row
             .rounds(rounds)
             .checked(format!("{verdict} over {about}"))
-            .more("rules", format!("ours {}, rsigma {}, files we refuse {refused}", rules.rules.len(), peer.rules))
+            .more(
+                "rules",
+                format!("ours {}, rsigma {}, files we refuse {refused}", rules.rules.len(), peer.rules),
+            )
             .more("rsigma refused", peer.refused.len().to_string())
             .more("rsigma wall", format!("{:.0} events/s", crate::report::Spread::of(walls).median));
         report.add(row);
@@ -168,7 +195,8 @@ fn same(ours: &Hits, theirs: &Hits) -> Result<String> {
         .collect();
     anyhow::ensure!(open.is_empty(), "the engines differ without an explanation:\n{}", open.join("\n"));
     let rules: BTreeSet<&str> = ours.iter().map(|h| h.1.as_str()).collect();
-    let mut out = format!("{} hits of {} rules, equal on both sides", ours.intersection(theirs).count(), rules.len());
+    let mut out =
+        format!("{} hits of {} rules, equal on both sides", ours.intersection(theirs).count(), rules.len());
     for (id, n) in by_rule {
         let reason = EXPLAINED.iter().find(|(e, _)| *e == id).map_or("", |(_, r)| r);
         out += &format!("; {} more by {id} ({reason})", n.0);
@@ -258,7 +286,8 @@ impl Peer {
             .stdout(Stdio::piped())
             .spawn()
             .context("the peer does not start")?;
-        let (input, output) = (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
+        let (input, output) =
+            (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
         let mut peer = Peer { child, input, output: BufReader::new(output), rules: 0, refused: Vec::new() };
         let loaded = peer.line()?;
         anyhow::ensure!(loaded["events"] == events.len(), "the peer reads other events: {loaded}");
