@@ -153,6 +153,7 @@ impl Lane<'_> {
             },
         )?;
         anyhow::ensure!(n_ours == ours.len(), "our hits changed: {n_ours}, {}", ours.len());
+        let whole = occurrences(&rules, self.routing, &batches, n)?;
         let refused = self.files.len().saturating_sub(texts.len());
         let row = Row::new("detect", &self.name, format!("rsigma 0.23.0 ({which})"), Unit::Events)
             .cpu()
@@ -165,6 +166,7 @@ impl Lane<'_> {
                 "rules",
                 format!("ours {}, rsigma {}, files we refuse {refused}", rules.rules.len(), peer.rules),
             )
+            .more("as whole occurrences", format!("ours {whole:.0} events/s"))
             .more("rsigma refused", peer.refused.len().to_string())
             .more("rsigma wall", format!("{:.0} events/s", crate::report::Spread::of(walls).median));
         report.add(row);
@@ -234,6 +236,17 @@ fn rate(rules: &Rules, routing: bool, batches: &[Batch], n: usize, hits: &mut us
     let (found, took) = time(|| Ok(batches.iter().map(|b| engine.hits(b, None).len()).sum::<usize>()))?;
     *hits = found;
     Ok(n as f64 / took.cpu)
+}
+
+/// With everything that a finding is made of: identity, subject, evidence. Correlations included.
+fn occurrences(rules: &Rules, routing: bool, batches: &[Batch], n: usize) -> Result<f64> {
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let mut engine = engine(rules, routing)?;
+        let (_, took) = time(|| Ok(batches.iter().map(|b| engine.events(b, None).len()).sum::<usize>()))?;
+        rates.push(n as f64 / took.cpu);
+    }
+    Ok(crate::report::Spread::of(rates).median)
 }
 
 fn hits(rules: &Rules, routing: bool, batches: &[Batch]) -> Result<Hits> {
