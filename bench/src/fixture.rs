@@ -69,7 +69,9 @@ fn open(data: &Path, encryption: Encryption) -> Result<Vault> {
 fn make(ctx: &Ctx) -> Result<Fixture> {
     let (events, segment): (usize, usize) = ctx.pick((100_000, 20_000), (1_000_000, 100_000));
     let (data, twin) = (ctx.scratch.join("data"), ctx.scratch.join("twin"));
-    say(format!("making a vault of {events} events in segments of {segment}, and its twin without encryption"));
+    say(format!(
+        "making a vault of {events} events in segments of {segment}, and its twin without encryption"
+    ));
     let started = Instant::now();
     let (sealed, plain) = (open(&data, Encryption::Pme)?, open(&twin, Encryption::Sse)?);
     let raw = ctx.scratch.join("raw.ndjson");
@@ -79,7 +81,8 @@ fn make(ctx: &Ctx) -> Result<Fixture> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for from in (0..events).step_by(10_000) {
         let mut b = Batch::builder();
-        let p = b.provenance(Provenance::new("trail").sender("sqs").account("111111111111").region("eu-west-2"));
+        let p =
+            b.provenance(Provenance::new("trail").sender("sqs").account("111111111111").region("eu-west-2"));
         let d = b.dataset(DATASET);
         for _ in 0..10_000 {
             let record = trail.record();
@@ -106,7 +109,11 @@ fn make(ctx: &Ctx) -> Result<Fixture> {
     let files = plain.snapshot().segments_of(DATASET).iter().map(|m| m.path.clone()).collect();
     runtime.block_on(sealed.close())?;
     runtime.block_on(plain.close())?;
-    let about = format!("{events} events, {:.0} MB of raw, {segments} segments; {}", raw_bytes as f64 / 1e6, trail.text());
+    let about = format!(
+        "{events} events, {:.0} MB of raw, {segments} segments; {}",
+        raw_bytes as f64 / 1e6,
+        trail.text()
+    );
     say(&about);
     Ok(Fixture { data, plain: files, raw, raw_bytes, events, vkey, rare, about })
 }

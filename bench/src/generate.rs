@@ -40,17 +40,54 @@ impl Random {
 }
 
 const SERVICES: [&str; 18] = [
-    "ec2", "s3", "sts", "iam", "lambda", "kms", "dynamodb", "rds", "logs", "cloudtrail", "guardduty", "sqs", "sns",
-    "secretsmanager", "ecs", "eks", "ssm", "config",
+    "ec2",
+    "s3",
+    "sts",
+    "iam",
+    "lambda",
+    "kms",
+    "dynamodb",
+    "rds",
+    "logs",
+    "cloudtrail",
+    "guardduty",
+    "sqs",
+    "sns",
+    "secretsmanager",
+    "ecs",
+    "eks",
+    "ssm",
+    "config",
 ];
 const VERBS: [&str; 13] = [
-    "Describe", "Get", "List", "Put", "Assume", "Decrypt", "Create", "Update", "Delete", "Attach", "Invoke", "Modify",
-    "Stop",
+    "Describe", "Get", "List", "Put", "Assume", "Decrypt", "Create", "Update", "Delete", "Attach", "Invoke",
+    "Modify", "Stop",
 ];
 const NOUNS: [&str; 24] = [
-    "Instances", "Object", "Role", "Function", "Key", "Table", "Snapshot", "LogStreams", "Trails", "Detector",
-    "Queue", "Topic", "SecretValue", "User", "Policy", "SecurityGroups", "Volumes", "Images", "Buckets", "Item",
-    "Parameters", "Route", "Clusters", "Tags",
+    "Instances",
+    "Object",
+    "Role",
+    "Function",
+    "Key",
+    "Table",
+    "Snapshot",
+    "LogStreams",
+    "Trails",
+    "Detector",
+    "Queue",
+    "Topic",
+    "SecretValue",
+    "User",
+    "Policy",
+    "SecurityGroups",
+    "Volumes",
+    "Images",
+    "Buckets",
+    "Item",
+    "Parameters",
+    "Route",
+    "Clusters",
+    "Tags",
 ];
 
 /// Distinct values that a rule or a search may meet, over all records made.
@@ -201,7 +238,8 @@ pub fn syslog(r: &mut Random, from: usize, n: usize) -> Vec<u8> {
         let (minute, second) = (i / 60_000 % 60, i / 1_000 % 60);
         if i % 3 == 2 {
             let month = MONTHS[10];
-            let _ = write!(out, "<{pri}>{month} 20 10:{minute:02}:{second:02} host-{host} {app}[{pid}]: n={i}; ");
+            let _ =
+                write!(out, "<{pri}>{month} 20 10:{minute:02}:{second:02} host-{host} {app}[{pid}]: n={i}; ");
         } else {
             let _ = write!(
                 out,

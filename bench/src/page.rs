@@ -8,11 +8,26 @@ use std::path::Path;
 
 /// In the order of an event's way.
 const SUBJECTS: [(&str, &str); 5] = [
-    ("intake", "`avouch serve` takes syslog lines over TCP and counts a line when it is durable in the vault: hashed, compressed, encrypted, synced. rsyslogd takes the same lines from the same sender and counts a line when it is in its file."),
-    ("append", "The vault's writer in one process with sixteen appenders, each waiting for its acknowledgement, against a loop that writes the same bytes in groups of the same size and syncs each. The loop takes the better of a growing and a reserved file and does nothing else with the bytes."),
-    ("detect", "Our engine and the rsigma engine, one thread each, JSON parsing included, CPU time compared. The sets of (event, rule) are equal first. Ours names the rules that hold; rsigma's answer also carries the matched fields."),
-    ("query", "The engine behind `avouch search` and `avouch sql` over sealed, encrypted segments, against DuckDB over the same rows in the same Parquet layout without encryption. Both warm, both with all cores, rows compared first."),
-    ("verify", "`avouch verify` with one job, as a process, against programs that hash the same bytes and prove nothing. CPU time of the processes."),
+    (
+        "intake",
+        "`avouch serve` takes syslog lines over TCP and counts a line when it is durable in the vault: hashed, compressed, encrypted, synced. rsyslogd takes the same lines from the same sender and counts a line when it is in its file.",
+    ),
+    (
+        "append",
+        "The vault's writer in one process with sixteen appenders, each waiting for its acknowledgement, against a loop that writes the same bytes in groups of the same size and syncs each. The loop takes the better of a growing and a reserved file and does nothing else with the bytes.",
+    ),
+    (
+        "detect",
+        "Our engine and the rsigma engine, one thread each, JSON parsing included, CPU time compared. The sets of (event, rule) are equal first. Ours names the rules that hold; rsigma's answer also carries the matched fields.",
+    ),
+    (
+        "query",
+        "The engine behind `avouch search` and `avouch sql` over sealed, encrypted segments, against DuckDB over the same rows in the same Parquet layout without encryption. Both warm, both with all cores, rows compared first.",
+    ),
+    (
+        "verify",
+        "`avouch verify` with one job, as a process, against programs that hash the same bytes and prove nothing. CPU time of the processes.",
+    ),
 ];
 
 pub fn write(root: &Path, report: &Report) -> Result<()> {
@@ -45,7 +60,10 @@ fn page(dir: &Path) -> Result<String> {
         };
         let report: Report = serde_json::from_str(&text).with_context(|| format!("{subject}.json"))?;
         let _ = writeln!(out, "\n{}.\n", report.machine.text());
-        let _ = writeln!(out, "| case | Avouch | peer | peer's | x the peer | bar | |\n|---|---|---|---|---|---|---|");
+        let _ = writeln!(
+            out,
+            "| case | Avouch | peer | peer's | x the peer | bar | |\n|---|---|---|---|---|---|---|"
+        );
         for r in &report.rows {
             let _ = writeln!(
                 out,
@@ -70,7 +88,8 @@ fn page(dir: &Path) -> Result<String> {
                 let _ = write!(s, "; {k}: {v}");
                 s
             });
-            let _ = writeln!(out, "- {} ({} rounds, {}): {}{more}", r.case, r.rounds.len(), r.clock, r.checked);
+            let _ =
+                writeln!(out, "- {} ({} rounds, {}): {}{more}", r.case, r.rounds.len(), r.clock, r.checked);
         }
         for m in &report.missing {
             open.push(format!("{subject} against {}", m.peer));

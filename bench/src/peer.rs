@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-pub const KIT_WAY: &str = "`cargo xtask bench` installs it into its kit; see the `not available` line above for why it could not";
+pub const KIT_WAY: &str =
+    "`cargo xtask bench` installs it into its kit; see the `not available` line above for why it could not";
 
 /// The kit's Python with DuckDB and PyArrow.
 pub fn python(ctx: &Ctx, report: &mut Report, subject: &str) -> Option<PathBuf> {

@@ -198,9 +198,8 @@ impl Report {
                 r.verdict().to_owned(),
             ]);
         }
-        let widths: Vec<usize> = (0..head.len())
-            .map(|i| lines.iter().map(|l| l[i].chars().count()).max().unwrap_or(0))
-            .collect();
+        let widths: Vec<usize> =
+            (0..head.len()).map(|i| lines.iter().map(|l| l[i].chars().count()).max().unwrap_or(0)).collect();
         let mut out = String::new();
         for l in &lines {
             let cells: Vec<String> = l.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect();

@@ -7,8 +7,8 @@
 //! ENGINE is `plain`, `bloom` or `index`: the engine as it is, with its Bloom prefilter, with its cross-rule Aho-Corasick index.
 //! The bench takes the fastest of the three as the peer.
 
-use rsigma_eval::event::JsonEvent;
 use rsigma_eval::Engine;
+use rsigma_eval::event::JsonEvent;
 use rsigma_parser::parse_sigma_yaml;
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};

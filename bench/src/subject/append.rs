@@ -46,13 +46,26 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
             },
         )?;
         let (ack, sync) = (Spread::of(acks), Spread::of(plain_times));
-        let row = Row::new("append", format!("groups of {name}"), "write + fdatasync loop, the better of growing and reserved", Unit::Megabytes)
-            .bar(0.5)
-            .aim(0.6)
-            .rounds(rounds)
-            .checked(format!("{} events, {mb:.0} MB, all read back byte for byte", records.len()))
-            .more("p99 acknowledgement", format!("{:.1} ms, {:.1} x the loop's p99 write + sync ({:.1} ms)", ack.median, ack.median / sync.median, sync.median))
-            .more("commits", format!("{commits}, {:.0} KB of raw each", mb * 1e3 / commits.max(1) as f64));
+        let row = Row::new(
+            "append",
+            format!("groups of {name}"),
+            "write + fdatasync loop, the better of growing and reserved",
+            Unit::Megabytes,
+        )
+        .bar(0.5)
+        .aim(0.6)
+        .rounds(rounds)
+        .checked(format!("{} events, {mb:.0} MB, all read back byte for byte", records.len()))
+        .more(
+            "p99 acknowledgement",
+            format!(
+                "{:.1} ms, {:.1} x the loop's p99 write + sync ({:.1} ms)",
+                ack.median,
+                ack.median / sync.median,
+                sync.median
+            ),
+        )
+        .more("commits", format!("{commits}, {:.0} KB of raw each", mb * 1e3 / commits.max(1) as f64));
         report.add(row);
     }
     Ok(())
@@ -63,7 +76,8 @@ fn batches(records: &[String], bytes: usize) -> Vec<Batch> {
     let mut rest = records;
     while !rest.is_empty() {
         let mut b = Batch::builder();
-        let p = b.provenance(Provenance::new("aws").sender("sqs").account("111122223333").region("eu-west-2"));
+        let p =
+            b.provenance(Provenance::new("aws").sender("sqs").account("111122223333").region("eu-west-2"));
         let d = b.dataset("aws.cloudtrail");
         let (mut sum, mut n) = (0, 0);
         while n < rest.len() && sum < bytes {

@@ -23,7 +23,11 @@ type Hits = BTreeSet<(usize, String)>;
 
 pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
     if !ctx.rsigma.is_file() {
-        report.missing("detect", "rsigma", "build it: cargo build --release --manifest-path bench/rsigma/Cargo.toml");
+        report.missing(
+            "detect",
+            "rsigma",
+            "build it: cargo build --release --manifest-path bench/rsigma/Cargo.toml",
+        );
         return Ok(());
     }
     let sigma = ctx.shared.join("sigma/rules");
@@ -34,7 +38,12 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
     let all = files(&sigma)?;
     let aws: Files = all.iter().filter(|(p, _)| p.contains("/aws/cloudtrail/")).cloned().collect();
     let real = recorded(&ctx.shared)?;
-    say(format!("{} rule files, {} of them for CloudTrail; {} recorded events", all.len(), aws.len(), real.len()));
+    say(format!(
+        "{} rule files, {} of them for CloudTrail; {} recorded events",
+        all.len(),
+        aws.len(),
+        real.len()
+    ));
 
     let n = ctx.pick(20_480, 204_800);
     let mut trail = Trail::new(7, real.clone(), false);
@@ -44,13 +53,28 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
     let rounds = ctx.pick(3, 7);
 
     let name = |n: usize| format!("{n} CloudTrail rules");
-    let lane = Lane { ctx, name: name(aws.len()), files: &aws, events: &usual, routing: true, rounds, bar: 3.0, aim: Some(5.0) };
+    let lane = Lane {
+        ctx,
+        name: name(aws.len()),
+        files: &aws,
+        events: &usual,
+        routing: true,
+        rounds,
+        bar: 3.0,
+        aim: Some(5.0),
+    };
     lane.run(report, &about)?;
 
     let mut trail = Trail::new(11, Vec::new(), true);
     let hostile: Vec<String> = (0..n / 2).map(|_| trail.record()).collect();
     let about = format!("{} events, every value that a rule reads is new", n / 2);
-    let lane = Lane { name: format!("{}, hostile values", name(aws.len())), events: &hostile, bar: 1.0, aim: Some(2.0), ..lane };
+    let lane = Lane {
+        name: format!("{}, hostile values", name(aws.len())),
+        events: &hostile,
+        bar: 1.0,
+        aim: Some(2.0),
+        ..lane
+    };
     lane.run(report, &about)?;
 
     let few = &usual[..ctx.pick(4_096, 24_576)];
@@ -129,6 +153,7 @@ impl Lane<'_> {
             },
         )?;
         anyhow::ensure!(n_ours == ours.len(), "our hits changed: {n_ours}, {}", ours.len());
+        let whole = occurrences(&rules, self.routing, &batches, n)?;
         let refused = self.files.len().saturating_sub(texts.len());
         let row = Row::new("detect", &self.name, format!("rsigma 0.23.0 ({which})"), Unit::Events)
             .cpu()
@@ -137,7 +162,11 @@ impl Lane<'_> {
         let row = row
             .rounds(rounds)
             .checked(format!("{verdict} over {about}"))
-            .more("rules", format!("ours {}, rsigma {}, files we refuse {refused}", rules.rules.len(), peer.rules))
+            .more(
+                "rules",
+                format!("ours {}, rsigma {}, files we refuse {refused}", rules.rules.len(), peer.rules),
+            )
+            .more("as whole occurrences", format!("ours {whole:.0} events/s"))
             .more("rsigma refused", peer.refused.len().to_string())
             .more("rsigma wall", format!("{:.0} events/s", crate::report::Spread::of(walls).median));
         report.add(row);
@@ -168,7 +197,8 @@ fn same(ours: &Hits, theirs: &Hits) -> Result<String> {
         .collect();
     anyhow::ensure!(open.is_empty(), "the engines differ without an explanation:\n{}", open.join("\n"));
     let rules: BTreeSet<&str> = ours.iter().map(|h| h.1.as_str()).collect();
-    let mut out = format!("{} hits of {} rules, equal on both sides", ours.intersection(theirs).count(), rules.len());
+    let mut out =
+        format!("{} hits of {} rules, equal on both sides", ours.intersection(theirs).count(), rules.len());
     for (id, n) in by_rule {
         let reason = EXPLAINED.iter().find(|(e, _)| *e == id).map_or("", |(_, r)| r);
         out += &format!("; {} more by {id} ({reason})", n.0);
@@ -206,6 +236,17 @@ fn rate(rules: &Rules, routing: bool, batches: &[Batch], n: usize, hits: &mut us
     let (found, took) = time(|| Ok(batches.iter().map(|b| engine.hits(b, None).len()).sum::<usize>()))?;
     *hits = found;
     Ok(n as f64 / took.cpu)
+}
+
+/// With everything that a finding is made of: identity, subject, evidence. Correlations included.
+fn occurrences(rules: &Rules, routing: bool, batches: &[Batch], n: usize) -> Result<f64> {
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let mut engine = engine(rules, routing)?;
+        let (_, took) = time(|| Ok(batches.iter().map(|b| engine.events(b, None).len()).sum::<usize>()))?;
+        rates.push(n as f64 / took.cpu);
+    }
+    Ok(crate::report::Spread::of(rates).median)
 }
 
 fn hits(rules: &Rules, routing: bool, batches: &[Batch]) -> Result<Hits> {
@@ -258,7 +299,8 @@ impl Peer {
             .stdout(Stdio::piped())
             .spawn()
             .context("the peer does not start")?;
-        let (input, output) = (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
+        let (input, output) =
+            (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
         let mut peer = Peer { child, input, output: BufReader::new(output), rules: 0, refused: Vec::new() };
         let loaded = peer.line()?;
         anyhow::ensure!(loaded["events"] == events.len(), "the peer reads other events: {loaded}");

@@ -112,7 +112,10 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
         };
         say(format!("round {i}: ours {:.0} lines/s, {:.1} CPU-s a million", mine.rate, mine.cpu_per_million));
         for (k, t) in theirs {
-            say(format!("    {} {:.0} lines/s, {:.1} CPU-s a million", SETTINGS[k].peer, t.rate, t.cpu_per_million));
+            say(format!(
+                "    {} {:.0} lines/s, {:.1} CPU-s a million",
+                SETTINGS[k].peer, t.rate, t.cpu_per_million
+            ));
             all[k].push((mine, t));
         }
     }
@@ -129,7 +132,11 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
         let peer = format!("rsyslogd {version}, {}", setting.peer);
         let row = Row::new("intake", setting.case, peer, Unit::Events).bar(setting.bar);
         let row = if let Some(a) = setting.aim { row.aim(a) } else { row };
-        let void = if lost == 0 { String::new() } else { format!("; rsyslogd lost {lost} lines in rounds that do not count") };
+        let void = if lost == 0 {
+            String::new()
+        } else {
+            format!("; rsyslogd lost {lost} lines in rounds that do not count")
+        };
         let row = row
             .rounds(rounds)
             .checked(format!("{} lines of {mean} bytes on {CONNECTIONS} connections, every line durable in the vault, none lost{void}", load.lines))
@@ -251,7 +258,15 @@ fn ours(ctx: &Ctx, load: &Load, i: usize) -> Result<Took> {
     drop(open);
     if i == 0 {
         // Once, what is stored is what was sent: count and bytes.
-        let answer = serve.json(ctx, &["sql", "select count(*) as n, sum(character_length(encode(raw, 'hex')) / 2) as bytes from syslog", "--limit", "10"])?;
+        let answer = serve.json(
+            ctx,
+            &[
+                "sql",
+                "select count(*) as n, sum(character_length(encode(raw, 'hex')) / 2) as bytes from syslog",
+                "--limit",
+                "10",
+            ],
+        )?;
         let row = &answer["items"][0];
         let sent = load.bytes - load.lines;
         anyhow::ensure!(

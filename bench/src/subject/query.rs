@@ -38,7 +38,11 @@ impl Ours<'_> {
         let start = Instant::now();
         let answer = self.runtime.block_on(self.engine.search(&self.snapshot, &request))?;
         let ms = start.elapsed().as_secs_f64() * 1e3;
-        anyhow::ensure!(answer.facts.unknown.is_empty() && !answer.is_cut_by_time, "not whole: {:?}", answer.facts);
+        anyhow::ensure!(
+            answer.facts.unknown.is_empty() && !answer.is_cut_by_time,
+            "not whole: {:?}",
+            answer.facts
+        );
         Ok((ms, answer.rows.into_iter().map(Value::Object).collect()))
     }
     fn sql(&self, text: &str) -> Result<(f64, Vec<Value>)> {
@@ -54,7 +58,8 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
     let Some(python) = peer::python(ctx, report, "query") else { return Ok(()) };
     let f = fixture::get(ctx)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let snapshot = vault::read::open(&f.data.join("vault"), Some(fixture::keys(&f.data)?), Arc::new(ShapeColumns))?;
+    let snapshot =
+        vault::read::open(&f.data.join("vault"), Some(fixture::keys(&f.data)?), Arc::new(ShapeColumns))?;
     let ours = Ours { runtime: &runtime, engine: Engine::new(Limits::default())?, snapshot };
     let mut duck = Duck::start(&python, f)?;
     needles(ctx, report, f, &ours, &mut duck)?;
@@ -63,16 +68,28 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
 }
 
 fn needles(ctx: &Ctx, report: &mut Report, f: &Fixture, ours: &Ours<'_>, duck: &mut Duck) -> Result<()> {
-    for (case, column, field) in
-        [("one user", "actor", "user"), ("one address", "src_ip", "ip"), ("one request id", "request_id", "request_id")]
-    {
+    for (case, column, field) in [
+        ("one user", "actor", "user"),
+        ("one address", "src_ip", "ip"),
+        ("one request id", "request_id", "request_id"),
+    ] {
         let (value, n) = f.rare.get(column).with_context(|| format!("no rare {column}"))?;
         let query = format!("{field} = '{value}'");
         let sql = format!(
             "select {SHOWN} from read_parquet(getvariable('files')) where {column} = ? order by coalesce(event_time, av_received) desc, av_seq limit 100"
         );
         let name = format!("needle: {case}, {n} of {} events", f.events);
-        compare(ctx, report, f, name, 0.5, Some(2.0), || ours.search(&query), |d| d.ask(&sql, &[value.as_str()]), duck)?;
+        compare(
+            ctx,
+            report,
+            f,
+            name,
+            0.5,
+            Some(2.0),
+            || ours.search(&query),
+            |d| d.ask(&sql, &[value.as_str()]),
+            duck,
+        )?;
     }
     Ok(())
 }
@@ -85,7 +102,17 @@ fn word(ctx: &Ctx, report: &mut Report, f: &Fixture, ours: &Ours<'_>, duck: &mut
     );
     let query = format!("'{value}'");
     let name = format!("word in raw, {n} of {} events", f.events);
-    compare(ctx, report, f, name, 0.5, Some(1.0), || ours.search(&query), |d| d.ask(&sql, &[value.as_str()]), duck)
+    compare(
+        ctx,
+        report,
+        f,
+        name,
+        0.5,
+        Some(1.0),
+        || ours.search(&query),
+        |d| d.ask(&sql, &[value.as_str()]),
+        duck,
+    )
 }
 
 #[expect(clippy::too_many_arguments, reason = "the two sides, their names and bars")]
@@ -113,7 +140,8 @@ fn compare(
 }
 
 fn counts(ctx: &Ctx, report: &mut Report, f: &Fixture, ours: &Ours<'_>, duck: &mut Duck) -> Result<()> {
-    let mine = format!("select action, count(*) as n from \"{DATASET}\" group by action order by n desc, action");
+    let mine =
+        format!("select action, count(*) as n from \"{DATASET}\" group by action order by n desc, action");
     let sql = "select action, count(*) as n from read_parquet(getvariable('files')) group by action order by n desc, action";
     let a: Vec<(String, String)> = ours
         .sql(&mine)?
@@ -121,8 +149,12 @@ fn counts(ctx: &Ctx, report: &mut Report, f: &Fixture, ours: &Ours<'_>, duck: &m
         .iter()
         .map(|r| (r["action"].as_str().unwrap_or_default().to_owned(), r["n"].to_string()))
         .collect();
-    let b: Vec<(String, String)> =
-        duck.ask(sql, &[])?.1.into_iter().filter_map(|r| Some((r.first()?.clone(), r.get(1)?.clone()))).collect();
+    let b: Vec<(String, String)> = duck
+        .ask(sql, &[])?
+        .1
+        .into_iter()
+        .filter_map(|r| Some((r.first()?.clone(), r.get(1)?.clone())))
+        .collect();
     anyhow::ensure!(a == b && !a.is_empty(), "the counts differ: {:?} {:?}", a.first(), b.first());
     let rounds = pairs(ctx.pick(3, 9), |_| Ok(ours.sql(&mine)?.0), |_| Ok(duck.ask(sql, &[])?.0))?;
     let row = Row::new("query", "count by action, all events", duck.name.clone(), Unit::Millis)
@@ -149,7 +181,8 @@ impl Duck {
             .stdout(Stdio::piped())
             .spawn()
             .context("python does not start")?;
-        let (input, output) = (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
+        let (input, output) =
+            (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
         let mut duck = Duck { child, input, output: BufReader::new(output), name: String::new() };
         writeln!(duck.input, "{}", json!(f.plain))?;
         let hello = duck.line()?;

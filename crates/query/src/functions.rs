@@ -166,18 +166,33 @@ fn at_path(value: &serde_json::Value, steps: &[&str]) -> Option<String> {
     }
 }
 
+/// Starts that are looked at together: enough for the widest vector registers, and small enough that a chance hit costs little.
+const BLOCK: usize = 128;
+
 /// `needle` (lower case) occurs in `hay` with no word character on either side.
+///
+/// Two letters of the needle, its first and its last, are compared at all starts of a block at once without a branch, which the
+/// compiler turns into vector code; only a block with a candidate is looked at start by start.
 fn has_word(hay: &[u8], needle: &[u8]) -> bool {
-    let Some(first) = needle.first() else { return true };
-    let is_word = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80);
-    let edge_start = is_word(Some(first));
-    let edge_end = is_word(needle.last());
-    hay.windows(needle.len()).enumerate().any(|(i, w)| {
-        w.first().is_some_and(|c| c.eq_ignore_ascii_case(first))
-            && w.eq_ignore_ascii_case(needle)
-            && !(edge_start && i.checked_sub(1).is_some_and(|b| is_word(hay.get(b))))
-            && !(edge_end && is_word(hay.get(i + needle.len())))
+    let (Some(first), Some(last)) = (needle.first(), needle.last()) else { return true };
+    // Setting this bit makes letters lower case and leaves digits; what else it makes equal is told apart below.
+    let fold = |b: &u8| b | 0x20;
+    let (first, last) = (fold(first), fold(last));
+    let Some(ends) = hay.get(needle.len() - 1..) else { return false };
+    let starts = hay.get(..ends.len()).unwrap_or_default();
+    starts.chunks(BLOCK).zip(ends.chunks(BLOCK)).enumerate().any(|(n, (s, e))| {
+        let pairs = s.iter().zip(e);
+        let is_candidate = pairs.fold(false, |any, (s, e)| any | ((fold(s) == first) & (fold(e) == last)));
+        is_candidate && (0..s.len()).any(|i| is_word_at(hay, n * BLOCK + i, needle))
     })
+}
+
+fn is_word_at(hay: &[u8], at: usize, needle: &[u8]) -> bool {
+    let is_word = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80);
+    let end = at + needle.len();
+    hay.get(at..end).is_some_and(|w| w.eq_ignore_ascii_case(needle))
+        && !(is_word(needle.first()) && at.checked_sub(1).is_some_and(|b| is_word(hay.get(b))))
+        && !(is_word(needle.last()) && is_word(hay.get(end)))
 }
 
 /// A glob over lower-cased text: `*` any run, `?` one character.
@@ -298,7 +313,24 @@ mod tests {
         assert!(Range::parse("10.0.0.0/33").is_none() && Range::parse("x").is_none());
     }
 
+    /// What the search by blocks must agree with.
+    fn has_word_by_windows(hay: &[u8], needle: &[u8]) -> bool {
+        needle.is_empty() || (0..hay.len()).any(|at| is_word_at(hay, at, needle))
+    }
+
     proptest! {
+        #[test]
+        fn blocks_find_what_windows_find(hay in "[aAbB1.@`_ é]{0,300}", needle in "[ab1.@`_]{0,4}") {
+            let (hay, needle) = (hay.as_bytes(), needle.as_bytes());
+            prop_assert_eq!(has_word(hay, needle), has_word_by_windows(hay, needle));
+        }
+
+        #[test]
+        fn a_word_is_found_at_any_place(before in "[ a-z]{0,300}", after in "[ a-z]{0,300}") {
+            let hay = format!("{before} Needle-42 {after}");
+            prop_assert!(has_word(hay.as_bytes(), b"needle-42"));
+        }
+
         #[test]
         fn a_glob_of_the_text_itself_matches(text in "[a-zA-Z0-9 ]{0,20}") {
             prop_assert!(Glob::new(&text).matches(&text));

@@ -146,8 +146,8 @@ impl DatasetTable {
         // asked for.
         let raw = self.schema.index_of(vault::columns::RAW).ok();
         let asked: usize = filters.iter().map(|f| f.column_refs().len()).sum();
-        let wide =
-            projection.is_none_or(|p| p.len() > asked + SHOWN_LATE_MIN || raw.is_some_and(|r| p.contains(&r)));
+        let wide = projection
+            .is_none_or(|p| p.len() > asked + SHOWN_LATE_MIN || raw.is_some_and(|r| p.contains(&r)));
         let mut source = ParquetSource::new(Arc::clone(&self.schema))
             .with_encryption_factory(Arc::new(Keys(keys)))
             .with_pushdown_filters(wide && !filters.is_empty())

@@ -98,7 +98,11 @@ pub(crate) fn integer(bytes: &[u8]) -> Option<i64> {
 
 /// Text of `bytes`, invalid UTF-8 shown as U+FFFD: the parsed view may be lossy, raw is not.
 pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+    // Almost all text is valid, and finding that out is several times as fast as looking for the first bad place.
+    match simdutf8::basic::from_utf8(bytes) {
+        Ok(valid) => Cow::Borrowed(valid),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 /// `bytes` without one trailing line end (LF or CRLF) and one trailing NUL, in either order: what datagram senders append.
