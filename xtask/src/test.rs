@@ -20,32 +20,32 @@ struct Count {
 pub fn run(root: &Path, quick: bool, filter: Option<&str>) -> Result<ExitCode> {
     let started = Instant::now();
     let mut count = Count::default();
-    step("build");
+    step(started, "build");
     must(
         Command::new("cargo").args(["build", "--release", "-p", "avouch"]).current_dir(root),
         "cargo build",
     )?;
     if filter.is_none() {
-        step("tidy");
+        step(started, "tidy");
         let breaches = tidy::check(root, true)?;
         for b in &breaches {
             println!("{} {}: {}\n    way out: {}", b.rule, b.place, b.what, b.way_out);
             count.failed.push(format!("tidy {} {}", b.rule, b.place));
         }
         count.passed += usize::from(breaches.is_empty());
-        step("format");
+        step(started, "format");
         gate(
             &mut count,
             "cargo fmt",
             Command::new("cargo").args(["fmt", "--all", "--check"]).current_dir(root),
         );
     }
-    step("components");
+    step(started, "components");
     let kit = kit::install(&target_dir(root), true, true)?;
     for m in &kit.missing {
         println!("not available: {m}");
     }
-    step("tests");
+    step(started, "tests");
     // `--skip` takes every test whose name contains the word: the names in the list are whole paths of tests.
     let open = open_tests(root)?;
     for (name, reason) in &open {
@@ -76,7 +76,7 @@ pub fn run(root: &Path, quick: bool, filter: Option<&str>) -> Result<ExitCode> {
     }
     collect(&mut command, &mut count)?;
     if filter.is_none() {
-        step("lints");
+        step(started, "lints");
         if std::env::var_os("AVOUCH_LINTS").is_none() {
             let why = "open: not yet seen clean over the whole workspace; AVOUCH_LINTS=1 runs it";
             count.skipped.insert("cargo clippy".into(), why.into());
@@ -108,7 +108,7 @@ pub fn run(root: &Path, quick: bool, filter: Option<&str>) -> Result<ExitCode> {
             );
         }
         if !quick {
-            step("release build compiles nothing again");
+            step(started, "release build compiles nothing again");
             match rebuilt(root)? {
                 again if again.is_empty() => count.passed += 1,
                 again => {
@@ -147,8 +147,9 @@ fn open_tests(root: &Path) -> Result<BTreeMap<String, String>> {
         .collect())
 }
 
-fn step(name: &str) {
-    println!("== {name}");
+/// Says what comes next, and how long everything took until here.
+fn step(started: Instant, name: &str) {
+    println!("== {name} ({} s)", started.elapsed().as_secs());
 }
 
 fn must(command: &mut Command, name: &str) -> Result<()> {

@@ -92,7 +92,13 @@ impl Answer {
     }
 
     /// Writes the answer in `form`. Terminal width only shortens tables.
-    pub fn write(&self, form: Form, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write(
+        &self,
+        form: Form,
+        width: Option<usize>,
+        colour: bool,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
         if let (Form::Table, Some(bytes)) = (form, &self.bytes) {
             use base64::Engine as _;
             let bytes = base64::engine::general_purpose::STANDARD
@@ -101,7 +107,7 @@ impl Answer {
             return out.write_all(&bytes);
         }
         match form {
-            Form::Table => self.write_table(width, out),
+            Form::Table => self.write_table(width, colour, out),
             Form::Json => {
                 let whole = serde_json::json!({
                     "schema": self.schema, "query": self.query, "complete": self.unknown.is_empty() && self.exit != 3,
@@ -146,7 +152,7 @@ impl Answer {
         Ok(())
     }
 
-    fn write_table(&self, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    fn write_table(&self, width: Option<usize>, colour: bool, out: &mut dyn Write) -> io::Result<()> {
         for line in &self.text {
             writeln!(out, "{line}")?;
         }
@@ -162,9 +168,10 @@ impl Answer {
             if let Some(limit) = width {
                 fit(&mut widths, limit);
             }
-            write_row(out, &self.headings.iter().map(|h| h.to_uppercase()).collect::<Vec<_>>(), &widths)?;
+            let headings: Vec<String> = self.headings.iter().map(|h| h.to_uppercase()).collect();
+            write_row(out, &headings, &widths, |_| colour.then_some("1"))?;
             for row in &shown {
-                write_row(out, row, &widths)?;
+                write_row(out, row, &widths, |cell| if colour { hue(cell) } else { None })?;
             }
         }
         for line in &self.after {
@@ -177,12 +184,30 @@ impl Answer {
     }
 }
 
-fn write_row(out: &mut dyn Write, cells: &[String], widths: &[usize]) -> io::Result<()> {
+/// The colour of words that stand for good and bad. It repeats what the word says, and never says more.
+fn hue(word: &str) -> Option<&'static str> {
+    match word {
+        "critical" | "high" | "failing" | "failed" | "damaged" | "silent" | "held" | "stopped" => Some("31"),
+        "medium" | "paused" | "can't tell" | "not tested" => Some("33"),
+        "working" | "passed" | "ok" | "running" => Some("32"),
+        _ => None,
+    }
+}
+
+fn write_row(
+    out: &mut dyn Write,
+    cells: &[String],
+    widths: &[usize],
+    style: impl Fn(&str) -> Option<&'static str>,
+) -> io::Result<()> {
     let last = cells.len().saturating_sub(1);
     let mut line = String::new();
     for (i, (cell, width)) in cells.iter().zip(widths).enumerate() {
         let cut = cut(cell, *width);
-        line.push_str(&cut);
+        match style(cell) {
+            Some(code) => line.push_str(&format!("\u{1b}[{code}m{cut}\u{1b}[0m")),
+            None => line.push_str(&cut),
+        }
         if i < last {
             line.push_str(&" ".repeat(width.saturating_sub(cut.width()) + 2));
         }
@@ -242,7 +267,7 @@ mod tests {
     #[track_caller]
     fn check(form: Form, width: Option<usize>, expect: expect_test::Expect) {
         let mut out = Vec::new();
-        sample().write(form, width, &mut out).unwrap();
+        sample().write(form, width, false, &mut out).unwrap();
         expect.assert_eq(&String::from_utf8(out).unwrap());
     }
 
@@ -275,6 +300,19 @@ mod tests {
             {"name":"bb","what":"q\"r"}
             {"end":{"complete":true,"items":2,"unknown":[]}}
         "#]],
+        );
+    }
+
+    #[test]
+    fn colour_marks_headings_and_words() {
+        let mut a = Answer::new("avouch.test/1").table(&["name", "state"]);
+        a.item(serde_json::json!({}), vec!["a".into(), "failing".into()]);
+        let mut out = Vec::new();
+        a.write(Form::Table, None, true, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "\u{1b}[1mNAME\u{1b}[0m  \u{1b}[1mSTATE\u{1b}[0m\na     \u{1b}[31mfailing\u{1b}[0m\n"
         );
     }
 

@@ -42,10 +42,24 @@ pub struct Global {
     #[arg(long, global = true, env = "AVOUCH_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Configuration file
-    #[arg(long, short = 'c', global = true, env = "AVOUCH_CONFIG", hide_env_values = true, value_name = "FILE")]
+    #[arg(
+        long,
+        short = 'c',
+        global = true,
+        env = "AVOUCH_CONFIG",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     pub config: Option<PathBuf>,
     /// Output form: table, json, jsonl, csv; html where a command says so
-    #[arg(long = "format", short = 'o', global = true, value_enum, hide_possible_values = true, value_name = "FORM")]
+    #[arg(
+        long = "format",
+        short = 'o',
+        global = true,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "FORM"
+    )]
     pub form: Option<Form>,
     /// Short for `-o json`
     #[arg(long, global = true, conflicts_with = "form")]

@@ -40,6 +40,8 @@ pub struct List<'a> {
 pub struct Totals {
     /// Open findings by band: `critical`, `high`, …; every band is there.
     pub open: BTreeMap<&'static str, usize>,
+    /// When the first open finding of a band was first seen.
+    pub oldest: BTreeMap<&'static str, Time>,
     /// Findings by shown state.
     pub states: BTreeMap<&'static str, usize>,
     pub drills: usize,
@@ -110,6 +112,8 @@ impl State {
             *t.states.entry(shown.term()).or_default() += 1;
             if matches!(shown, Shown::New | Shown::Notified) {
                 *t.open.entry(e.severity().band()).or_default() += 1;
+                let first = e.finding().first_seen;
+                t.oldest.entry(e.severity().band()).and_modify(|o| *o = first.min(*o)).or_insert(first);
             }
         }
         t

@@ -91,7 +91,8 @@ pub fn finish(answer: &Answer, global: &Global) -> Result<u8, Problem> {
     }
     let form = global.form();
     let mut bytes = Vec::new();
-    answer.write(form, width(global, form), &mut bytes).map_err(|e| {
+    let colour = global.output.is_none() && crate::cli::colour(global);
+    answer.write(form, width(global, form), colour, &mut bytes).map_err(|e| {
         Problem::new("usage.no_such_form", e.to_string())
             .hint("`-o table`, `-o json`, `-o jsonl` and `-o csv` always work")
     })?;

@@ -285,7 +285,9 @@ fn bad_value(e: &serde_path_to_error::Error<serde_json::Error>, tree: &Tree) -> 
     let mut pointer = String::new();
     for segment in e.path() {
         match segment {
-            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Map { key } => {
+                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+            }
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
             // Alternatives of an enum are no keys of the file.
             Segment::Enum { .. } | Segment::Unknown => {}

@@ -131,7 +131,11 @@ impl Door {
                 stage: "decode",
                 source: p.source.to_string(),
                 decoder: String::new(),
-                reason: format!("an event of {} bytes is above `vault.max_event` of {}", row.raw.len(), self.event_bytes_max),
+                reason: format!(
+                    "an event of {} bytes is above `vault.max_event` of {}",
+                    row.raw.len(),
+                    self.event_bytes_max
+                ),
                 offset: 0,
                 origin: p.origin.as_deref().unwrap_or_default().to_owned(),
                 bytes: bytes::Bytes::copy_from_slice(batch.bytes(row.raw)),

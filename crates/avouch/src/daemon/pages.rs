@@ -383,7 +383,7 @@ impl Console for Pages {
                         "rules over every event",
                         at,
                     ),
-                    oldest: None,
+                    oldest: totals.oldest.get(band).copied(),
                 })
                 .collect(),
             suppressed: *totals.states.get("SUPPRESSED").unwrap_or(&0) as u64,
@@ -569,6 +569,7 @@ impl Console for Pages {
                     title: key.to_string(),
                     values: values
                         .iter()
+                        .filter(|(value, _)| !value.is_empty())
                         .take(12)
                         .map(|(value, n)| FacetValue { value: value.clone(), count: *n as u64 })
                         .collect(),
@@ -852,7 +853,7 @@ impl Console for Pages {
             .iter()
             .map(|(name, d)| DatasetState {
                 name: name.clone(),
-                seal: if d.rows == 0 { SealState::Open } else { seal },
+                seal: if d.rows == d.unsealed_rows { SealState::Open } else { seal },
                 checked_at,
                 events: d.rows,
                 events_open: d.unsealed_rows,
@@ -918,12 +919,14 @@ impl Console for Pages {
             .map_err(|e| bad(Problem::new("internal.task", e.to_string())))?
             .map_err(|e| bad(vault_problem(&e)))?;
         self.node.note_check(report.exit_code());
+        let sealed = self.node.snapshot().segments().iter().map(|s| s.rows).sum::<u64>();
         let verification = Verification {
             at: now(),
             by: asker(caller).name,
             seal: if report.faults.is_empty() { SealState::Verified } else { SealState::Damaged },
             files: report.checked.files,
-            events: report.checked.events,
+            // Below level `events` the check is of files: it covers the events that are sealed in them.
+            events: report.checked.events.max(sealed),
             bytes: report.checked.file_bytes,
             millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             damages: report

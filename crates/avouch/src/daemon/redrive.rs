@@ -101,7 +101,8 @@ fn fold(rows: Vec<(u64, Value)>, wanted: &Wanted) -> Book {
     for l in &mut letters {
         l.is_open = if text(&l.value, "stage") == "forward" {
             let (sink, seq) = key_of(&l.value);
-            let shard = l.value.get("shard").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+            let shard =
+                l.value.get("shard").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
             newest.get(&(sink.clone(), seq)) == Some(&l.position)
                 && states.get(&(sink, shard, seq)).is_none_or(forward::LetterState::is_open)
         } else {
@@ -150,7 +151,13 @@ impl Resolutions for World {
 ///
 /// # Errors
 /// The vault cannot be read or does not take what was found; what was settled until then is recorded.
-pub async fn run(node: &Node, p: &Pipeline, wanted: &Wanted, who: &str, why: &str) -> Result<Report, Problem> {
+pub async fn run(
+    node: &Node,
+    p: &Pipeline,
+    wanted: &Wanted,
+    who: &str,
+    why: &str,
+) -> Result<Report, Problem> {
     let book = read(&node.snapshot(), wanted)?;
     let mut report = Report::default();
     for letter in book.letters.iter().filter(|l| l.is_open && text(&l.value, "stage") != "forward") {
@@ -243,8 +250,13 @@ async fn decode_again(
         origin: serde_json::Map::new(),
         owners: config.owners.clone(),
     };
-    let decoded =
-        collect::decode::decode(&config.decode, bytes_of(&letter.value), &envelope, DECODE_BYTES_MAX, "application/json");
+    let decoded = collect::decode::decode(
+        &config.decode,
+        bytes_of(&letter.value),
+        &envelope,
+        DECODE_BYTES_MAX,
+        "application/json",
+    );
     if decoded.batch.is_empty() || !decoded.undecodable.is_empty() {
         report.refused_again += 1;
         return Ok(());
@@ -304,7 +316,8 @@ mod tests {
         check(vec![refusal(7, t1), resolution(7, t2, "resolved"), refusal(7, t3)], &[2]);
         check(vec![refusal(7, t1), refusal(7, t2), refusal(8, t2)], &[1, 2]);
         check(vec![refusal(7, t1), refusal(7, t2), resolution(7, t2, "refused_again")], &[1]);
-        let decode = json!({ "schema": "avouch.dead_letter/1", "stage": "decode", "source": "s", "text": "x" });
+        let decode =
+            json!({ "schema": "avouch.dead_letter/1", "stage": "decode", "source": "s", "text": "x" });
         check(vec![decode.clone()], &[0]);
         check(vec![decode, resolved(0, "a", "w", Time::from_secs(0))], &[]);
     }

@@ -11,7 +11,6 @@ include!(concat!(env!("OUT_DIR"), "/shipped_rules.rs"));
 pub struct RuleBook {
     pub files: Vec<(String, String)>,
     pub refused: Vec<Refusal>,
-    pub disabled: Vec<String>,
 }
 
 /// One row of the reference page.
@@ -34,7 +33,7 @@ pub fn load(config: &Config) -> Result<RuleBook, Problem> {
     let disabled: Vec<String> = config.rules.disabled.keys().cloned().collect();
     files.retain(|(name, _)| !disabled.iter().any(|d| stem(name) == d));
     let (_, refused) = rules(&files);
-    Ok(RuleBook { files, refused, disabled })
+    Ok(RuleBook { files, refused })
 }
 
 /// Sigma files below a path, by name.

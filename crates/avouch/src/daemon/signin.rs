@@ -71,11 +71,6 @@ impl SignIn {
             .count()
     }
 
-    pub fn is_link(&self, token: &str) -> bool {
-        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        links.get(&model::sha256_hex(token.as_bytes())).is_some_and(|l| l.until > now())
-    }
-
     /// Turns a link into a session; the session's token, or none when the link is unknown, used or too old.
     pub async fn consume(&self, state: &State, token: &str) -> Result<Option<String>, Problem> {
         {

@@ -25,8 +25,6 @@ pub struct Estate {
     pub firewall: Vec<String>,
     /// RFC 5424 and RFC 3164 lines, without framing.
     pub syslog: Vec<String>,
-    /// When the attack's first and last API call happened.
-    pub attack: (Time, Time),
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, good enough for traffic.
@@ -149,7 +147,6 @@ pub fn make(seed: u64, end: Time, scale: usize) -> Estate {
     }
     let attack_start = end.plus(-3 * Time::HOUR);
     let staged = attack(&mut draw, attack_start);
-    let attack_end = staged.last().map_or(attack_start, |(t, _)| *t);
     records.extend(staged.into_iter().map(|(t, r)| (t, ACCOUNT_PROD.to_owned(), r)));
     records.sort_by(|a, b| {
         (a.0, a.2.get("eventID").map(Value::to_string)).cmp(&(b.0, b.2.get("eventID").map(Value::to_string)))
@@ -159,7 +156,6 @@ pub fn make(seed: u64, end: Time, scale: usize) -> Estate {
         records: records.len(),
         firewall: firewall(&mut draw, start, span, scale, attack_start),
         syslog: syslog(&mut draw, start, span, scale / 2, attack_start),
-        attack: (attack_start, attack_end),
     }
 }
 
@@ -489,6 +485,5 @@ mod tests {
         let (a, b) = (make(7, end, 300), make(7, end, 300));
         assert_eq!(a.cloudtrail_files, b.cloudtrail_files);
         assert_eq!((a.firewall, a.syslog), (b.firewall, b.syslog));
-        assert!(a.attack.0 < a.attack.1);
     }
 }

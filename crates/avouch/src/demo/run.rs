@@ -227,9 +227,13 @@ impl Demo {
                 break;
             }
             if tokio::time::Instant::now() > deadline {
-                let what = if behind.is_empty() { "some readers are behind".to_owned() } else { behind.join(", ") };
-                return Err(Problem::new("demo.slow", format!("the demo's pipeline did not settle in two minutes: {what}"))
-                    .hint("try again on a machine that is less busy"));
+                let what =
+                    if behind.is_empty() { "some readers are behind".to_owned() } else { behind.join(", ") };
+                return Err(Problem::new(
+                    "demo.slow",
+                    format!("the demo's pipeline did not settle in two minutes: {what}"),
+                )
+                .hint("try again on a machine that is less busy"));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -25,12 +25,6 @@ pub struct Caller {
     pub by: String,
 }
 
-impl Caller {
-    pub fn itself() -> Caller {
-        Caller { name: "avouch".to_owned(), by: "self".to_owned() }
-    }
-}
-
 /// An operation as it travels over the socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

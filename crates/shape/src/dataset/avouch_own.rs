@@ -52,7 +52,8 @@ fn read<'a>(raw: &'a [u8], scratch: &mut Scratch) -> Record<'a> {
     let flat = Flat::of(v);
     let first = |keys: &[&str]| keys.iter().find_map(|k| flat.text(k));
     r.actor = first(&["actor", "who", "caller", "user", "by", "sink", "source"]);
-    r.action = first(&["action", "event", "type", "kind", "what", "how", "httpMethod"]).or_else(|| first(&["schema"]).map(named));
+    r.action = first(&["action", "event", "type", "kind", "what", "how", "httpMethod"])
+        .or_else(|| first(&["schema"]).map(named));
     r.service = first(&["service", "component"]).or(Some("avouch".into()));
     r.src_ip =
         first(&["src_ip", "peer", "ip"]).and_then(|t| crate::addr::peer(&t)).map(|ip| ip.to_string().into());
