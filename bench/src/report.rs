@@ -50,13 +50,6 @@ pub enum Unit {
 }
 
 impl Unit {
-    pub fn text(self) -> &'static str {
-        match self {
-            Unit::Events => "events/s",
-            Unit::Megabytes => "MB/s",
-            Unit::Millis => "ms",
-        }
-    }
     /// A time is better when it is lower.
     pub fn ratio(self, ours: f64, theirs: f64) -> f64 {
         if self == Unit::Millis { theirs / ours } else { ours / theirs }

@@ -2,7 +2,6 @@
 
 use crate::report::Round;
 use anyhow::{Context as _, Result};
-use std::time::Instant;
 
 /// `n` rounds; each side goes first every other time, so that what one leaves behind (caches, dirty pages) hits both.
 pub fn pairs(
@@ -23,17 +22,11 @@ pub fn pairs(
         .collect()
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct Took {
-    pub wall: f64,
-    pub cpu: f64,
-}
-
-/// Wall seconds, and seconds that this thread was on a processor.
-pub fn time<T>(f: impl FnOnce() -> Result<T>) -> Result<(T, Took)> {
-    let (wall, cpu) = (Instant::now(), thread_cpu()?);
+/// Seconds that this thread was on a processor.
+pub fn time<T>(f: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let cpu = thread_cpu()?;
     let out = f()?;
-    Ok((out, Took { wall: wall.elapsed().as_secs_f64(), cpu: thread_cpu()? - cpu }))
+    Ok((out, thread_cpu()? - cpu))
 }
 
 fn thread_cpu() -> Result<f64> {

@@ -60,7 +60,19 @@ pub fn run(root: &Path, args: &Bench) -> Result<ExitCode> {
 }
 
 fn cargo(root: &Path, args: &[&str]) -> Result<()> {
-    let status = Command::new("cargo")
+    let mut command = Command::new("cargo");
+    // `cargo run` tells this process about xtask's own package. A build script that watches these variables (ring's does) would see
+    // others than in a build from the shell, and everything above it, DataFusion included, would be compiled again.
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"]
+            .iter()
+            .any(|p| name_text.starts_with(p))
+        {
+            command.env_remove(&name);
+        }
+    }
+    let status = command
         .args(args)
         .current_dir(root)
         // Both workspaces share one target folder, wherever it is.
