@@ -21,6 +21,9 @@ pub struct Estate {
     pub cloudtrail_files: Vec<(String, Vec<u8>)>,
     /// Records in these files together.
     pub records: usize,
+    /// When the attack's first and last API call happened.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask whether findings lie within it"))]
+    pub attack: (Time, Time),
     /// JSON objects for the HTTP intake.
     pub firewall: Vec<String>,
     /// RFC 5424 and RFC 3164 lines, without framing.
@@ -147,6 +150,7 @@ pub fn make(seed: u64, end: Time, scale: usize) -> Estate {
     }
     let attack_start = end.plus(-3 * Time::HOUR);
     let staged = attack(&mut draw, attack_start);
+    let attack_end = staged.last().map_or(attack_start, |(t, _)| *t);
     records.extend(staged.into_iter().map(|(t, r)| (t, ACCOUNT_PROD.to_owned(), r)));
     records.sort_by(|a, b| {
         (a.0, a.2.get("eventID").map(Value::to_string)).cmp(&(b.0, b.2.get("eventID").map(Value::to_string)))
@@ -154,6 +158,7 @@ pub fn make(seed: u64, end: Time, scale: usize) -> Estate {
     Estate {
         cloudtrail_files: trail_files(&mut draw, &records),
         records: records.len(),
+        attack: (attack_start, attack_end),
         firewall: firewall(&mut draw, start, span, scale, attack_start),
         syslog: syslog(&mut draw, start, span, scale / 2, attack_start),
     }
