@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: builds the product, the bench member and its peers, and runs it. The member lives outside the default build,
 //! and the peer that is a library lives in a workspace of its own, so that no peer is ever compiled into or beside the product.
 
-use crate::{kit, target_dir};
+use crate::{cargo, kit, target_dir};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::Path;
@@ -35,8 +35,8 @@ pub fn run(root: &Path, args: &Bench) -> Result<ExitCode> {
         eprintln!("not available: {m}");
     }
     // What is printed on stdout is the result alone.
-    cargo(root, &["build", "--release", "-p", "avouch", "-p", "avouch-bench"])?;
-    if let Err(e) = cargo(root, &["build", "--release", "--manifest-path", "bench/rsigma/Cargo.toml"]) {
+    build(root, &["build", "--release", "-p", "avouch", "-p", "avouch-bench"])?;
+    if let Err(e) = build(root, &["build", "--release", "--manifest-path", "bench/rsigma/Cargo.toml"]) {
         eprintln!("not available: rsigma: {e:#}");
     }
     let absolute = |p: std::path::PathBuf| std::path::absolute(&p).context("no current folder");
@@ -59,22 +59,9 @@ pub fn run(root: &Path, args: &Bench) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn cargo(root: &Path, args: &[&str]) -> Result<()> {
-    let mut command = Command::new("cargo");
-    // `cargo run` tells this process about xtask's own package. A build script that watches these variables (ring's does) would see
-    // others than in a build from the shell, and everything above it, DataFusion included, would be compiled again.
-    for (name, _) in std::env::vars_os() {
-        let name_text = name.to_string_lossy();
-        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"]
-            .iter()
-            .any(|p| name_text.starts_with(p))
-        {
-            command.env_remove(&name);
-        }
-    }
-    let status = command
+fn build(root: &Path, args: &[&str]) -> Result<()> {
+    let status = cargo(root)
         .args(args)
-        .current_dir(root)
         // Both workspaces share one target folder, wherever it is.
         .env("CARGO_TARGET_DIR", std::path::absolute(target_dir(root))?)
         .stdout(Stdio::null())

@@ -36,11 +36,8 @@ pub fn run(root: &Path) -> Result<ExitCode> {
 }
 
 pub fn build(root: &Path) -> Result<()> {
-    let ok = Command::new("cargo")
-        .args(["build", "--release", "-p", "avouch"])
-        .current_dir(root)
-        .status()?
-        .success();
+    let ok =
+        crate::cargo(root).args(["build", "--release", "-p", "avouch"]).current_dir(root).status()?.success();
     anyhow::ensure!(ok, "cargo build failed");
     Ok(())
 }

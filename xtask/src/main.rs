@@ -51,6 +51,22 @@ fn main() -> Result<ExitCode> {
     }
 }
 
+/// `cargo` in the workspace, as if started from the shell.
+///
+/// `cargo run` tells this process about xtask's own package. A build script that watches these variables (ring's does) would see
+/// others than in a build from the shell, and everything above it, DataFusion included, would be compiled again each time.
+fn cargo(root: &Path) -> std::process::Command {
+    const OF_XTASK: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"];
+    let mut command = std::process::Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        if OF_XTASK.iter().any(|p| name.to_string_lossy().starts_with(p)) {
+            command.env_remove(&name);
+        }
+    }
+    command.current_dir(root);
+    command
+}
+
 /// The workspace folder: two above this crate's manifest at run time, so that a moved target folder changes nothing.
 fn root() -> PathBuf {
     let from_cargo = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);

@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 
 /// Crates in flow order, as the architecture page lists them. Those without content yet have no folder.
 pub const FLOW: [&str; 17] = [
@@ -44,7 +43,7 @@ pub struct Graph {
 
 impl Graph {
     pub fn read(root: &Path) -> Result<Graph> {
-        let out = Command::new("cargo")
+        let out = crate::cargo(root)
             .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
             .current_dir(root)
             .output()
@@ -52,7 +51,7 @@ impl Graph {
         let out = if out.status.success() {
             out
         } else {
-            Command::new("cargo")
+            crate::cargo(root)
                 .args(["metadata", "--no-deps", "--format-version", "1"])
                 .current_dir(root)
                 .output()?
