@@ -467,16 +467,9 @@ fn short() -> Result<String, Problem> {
     Ok(model::sha256_hex(signin::token()?.as_bytes()).chars().take(4).collect())
 }
 
+/// With plain blanks: a terminal's selection keeps them.
 fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            out.push(' ');
-        }
-        out.push(c);
-    }
-    out
+    report::group_digits(n).replace('\u{a0}', " ")
 }
 
 pub fn folder_bytes(dir: &Path) -> u64 {
