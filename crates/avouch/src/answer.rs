@@ -186,7 +186,8 @@ impl Answer {
 
 /// The colour of words that stand for good and bad. It repeats what the word says, and never says more.
 fn hue(word: &str) -> Option<&'static str> {
-    match word {
+    // A severity stands as `8.0 high`.
+    match word.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ' ')) {
         "critical" | "high" | "failing" | "failed" | "damaged" | "silent" | "held" | "stopped" => Some("31"),
         "medium" | "paused" | "can't tell" | "not tested" => Some("33"),
         "working" | "passed" | "ok" | "running" => Some("32"),
