@@ -28,7 +28,7 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "span")]
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// What lies behind it, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
@@ -53,7 +53,7 @@ impl Problem {
         self
     }
     pub fn at(mut self, place: Place) -> Problem {
-        self.place = Some(place);
+        self.place = Some(Box::new(place));
         self
     }
     pub fn exit(mut self, exit: u8) -> Problem {

@@ -129,11 +129,8 @@ fn describe(schema: &Value, at: &Value, path: &str, out: &mut String, depth: usi
     for (key, inner) in at.get("properties").and_then(Value::as_object).into_iter().flatten() {
         describe(schema, inner, &format!("{path}.{key}"), out, depth + 1, seen);
     }
-    match at.get("additionalProperties") {
-        Some(inner @ Value::Object(_)) => {
-            describe(schema, inner, &format!("{path}.<name>"), out, depth + 1, seen)
-        }
-        _ => {}
+    if let Some(inner @ Value::Object(_)) = at.get("additionalProperties") {
+        describe(schema, inner, &format!("{path}.<name>"), out, depth + 1, seen);
     }
     if let Some(inner) =
         at.get("items").filter(|i| i.is_object() && i.get("type") != Some(&Value::from("string")))

@@ -478,7 +478,7 @@ impl Console for Pages {
         let seen = register::seen(node, entry);
         let mut runs: Vec<model::Proof> =
             node.book.proofs().into_iter().filter(|p| p.control == id).collect();
-        runs.sort_by(|a, b| b.started.cmp(&a.started));
+        runs.sort_by_key(|r| std::cmp::Reverse(r.started));
         register::with_rows(node, |rows, at| {
             let r = rows.iter().find(|r| r.entry.control.id == id)?;
             let first = seen.first();
@@ -1033,7 +1033,7 @@ impl Pages {
                 })
             })
             .collect();
-        acts.sort_by(|a, b| (a.time, a.id).cmp(&(b.time, b.id)));
+        acts.sort_by_key(|a| (a.time, a.id));
         acts
     }
 

@@ -220,7 +220,7 @@ fn show(id: &str, node: &Node) -> Reply {
         answer.items.push(prove::item(r));
     });
     let mut runs: Vec<_> = node.book.proofs().into_iter().filter(|p| p.control == entry.control.id).collect();
-    runs.sort_by(|a, b| b.started.cmp(&a.started));
+    runs.sort_by_key(|r| std::cmp::Reverse(r.started));
     if let Some(p) = runs.first() {
         answer.line("");
         answer.line(format!(

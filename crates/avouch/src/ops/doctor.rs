@@ -111,8 +111,8 @@ pub async fn doctor(args: &Doctor, node: &Node) -> Reply {
         );
         let kept: f64 = s
             .datasets
-            .iter()
-            .map(|(_, d)| {
+            .values()
+            .map(|d| {
                 let days_kept = d
                     .max_age
                     .as_deref()
