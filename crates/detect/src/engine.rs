@@ -217,27 +217,73 @@ impl Engine {
         Ok(Some(Compiled { program, runner }))
     }
 
-    /// Every (row, rule) that holds, sorted. `batch` holds one dataset.
-    pub fn hits(&mut self, batch: &Batch, columns: Option<&Columns>) -> Vec<Hit> {
-        let dataset: Arc<str> = if self.settings.routing { batch.dataset_of(0).into() } else { "".into() };
-        if !self.programs.contains_key(&dataset) {
-            let compiled = self.compile(&dataset).unwrap_or_else(|e| {
-                self.blind.insert(dataset.to_string(), e.to_string());
+    /// The program for the dataset of `batch`, compiled when it is first met.
+    fn program(&mut self, batch: &Batch) -> Option<&mut Compiled> {
+        let dataset = if self.settings.routing { batch.dataset_of(0) } else { "" };
+        if !self.programs.contains_key(dataset) {
+            let compiled = self.compile(dataset).unwrap_or_else(|e| {
+                self.blind.insert(dataset.to_owned(), e.to_string());
                 None
             });
-            self.programs.insert(Arc::clone(&dataset), compiled);
+            self.programs.insert(dataset.into(), compiled);
         }
+        self.programs.get_mut(dataset)?.as_mut()
+    }
+
+    /// Every (row, rule) that holds, sorted. `batch` holds one dataset.
+    pub fn hits(&mut self, batch: &Batch, columns: Option<&Columns>) -> Vec<Hit> {
         let mut out = Vec::new();
-        if let Some(Some(c)) = self.programs.get_mut(&dataset) {
+        if let Some(c) = self.program(batch) {
             c.runner.batch(&c.program, batch, columns, |rule, row| out.push(Hit { row, rule }));
         }
         out.sort_unstable();
         out
     }
 
+    /// [`Engine::events`] for a dataset of text, whose columns are made as far as they are needed: those that a rule looks at for
+    /// every row, all of them for the few rows that a rule holds for. `derive` makes the columns of a batch for whose names it is
+    /// told yes.
+    pub fn judge(
+        &mut self,
+        batch: &Batch,
+        derive: impl Fn(&Batch, &dyn Fn(&str) -> bool) -> Columns,
+    ) -> Vec<Occurrence> {
+        let mut hits = Vec::new();
+        if let Some(c) = self.program(batch) {
+            let asked = |name: &str| c.program.fields.paths.iter().any(|p| p.as_str() == name);
+            let columns = derive(batch, &asked);
+            c.runner.batch(&c.program, batch, Some(&columns), |rule, row| hits.push(Hit { row, rule }));
+        }
+        hits.sort_unstable();
+        let mut rows = Vec::new();
+        for hit in &mut hits {
+            if rows.last() != Some(&hit.row) {
+                rows.push(hit.row);
+            }
+            hit.row = rows.len() - 1;
+        }
+        let mut out = Vec::new();
+        if !rows.is_empty() {
+            let rows = rows.iter().filter_map(|r| batch.rows.get(*r).copied()).collect();
+            let few = Batch { rows: Arc::new(rows), ..batch.clone() };
+            out = self.tell(hits, &few, Some(&derive(&few, &|_| true)));
+        }
+        self.observe(batch);
+        self.settle(&mut out);
+        in_order(out)
+    }
+
     /// Judges a batch of one dataset. Occurrences are in the order (event time, event id, rule).
     pub fn events(&mut self, batch: &Batch, columns: Option<&Columns>) -> Vec<Occurrence> {
         let hits = self.hits(batch, columns);
+        let mut out = self.tell(hits, batch, columns);
+        self.observe(batch);
+        self.settle(&mut out);
+        in_order(out)
+    }
+
+    /// What `hits` mean: occurrences of rules that alert by themselves, and entries in windows.
+    fn tell(&mut self, hits: Vec<Hit>, batch: &Batch, columns: Option<&Columns>) -> Vec<Occurrence> {
         let is_cloudtrail = is_cloudtrail(batch.dataset_of(0));
         let rules = Arc::clone(&self.rules);
         let mut out = Vec::new();
@@ -259,9 +305,7 @@ impl Engine {
                 self.feed(c, rule, batch, row, columns, &mut out);
             }
         }
-        self.observe(batch);
-        self.settle(&mut out);
-        in_order(out)
+        out
     }
 
     /// Gives the event in `row` to correlation `c`.

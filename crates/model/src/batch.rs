@@ -18,10 +18,12 @@ pub struct Span {
 
 impl Span {
     pub const EMPTY: Span = Span { start: 0, end: 0 };
+    #[inline]
     #[must_use]
     pub fn len(self) -> usize {
         self.end.saturating_sub(self.start) as usize
     }
+    #[inline]
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.end <= self.start
@@ -74,14 +76,17 @@ impl Flags {
         (Flags::POSSIBLE_GAP, "possible_gap"),
     ];
 
+    #[inline]
     #[must_use]
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
+    #[inline]
     #[must_use]
     pub fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }
+    #[inline]
     pub fn set(&mut self, other: Flags) {
         self.0 |= other.0;
     }
@@ -198,20 +203,24 @@ impl Batch {
     pub fn over(arena: Bytes) -> BatchBuilder {
         BatchBuilder { fixed: Some(arena), ..BatchBuilder::default() }
     }
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
     /// Bytes of `span`; empty when it lies outside the arena.
+    #[inline]
     #[must_use]
     pub fn bytes(&self, span: Span) -> &[u8] {
         self.arena.get(span.start as usize..span.end as usize).unwrap_or(&[])
     }
     /// Raw bytes of the event at `index`; empty when there is none.
+    #[inline]
     #[must_use]
     pub fn raw(&self, index: usize) -> &[u8] {
         self.rows.get(index).map_or(&[], |r| self.bytes(r.raw))
@@ -220,11 +229,13 @@ impl Batch {
     pub fn natural_key(&self, index: usize) -> &[u8] {
         self.rows.get(index).map_or(&[], |r| self.bytes(r.natural_key))
     }
+    #[inline]
     #[must_use]
     pub fn dataset_of(&self, index: usize) -> &str {
         self.rows.get(index).and_then(|r| self.datasets.get(usize::from(r.dataset))).map_or("other", |d| d)
     }
     /// Provenance of the event at `index`; an empty one when the index is wrong.
+    #[inline]
     #[must_use]
     pub fn provenance_of(&self, index: usize) -> &Provenance {
         static NOBODY: std::sync::LazyLock<Provenance> = std::sync::LazyLock::new(Provenance::default);
@@ -306,6 +317,7 @@ impl BatchBuilder {
         Span { start: start32, end: end32 }
     }
     /// Adds a row whose raw bytes lie at `raw` in the arena.
+    #[inline]
     pub fn push_span(&mut self, raw: Span, provenance: u32, dataset: u16) -> &mut Row {
         let at = self.rows.len();
         let row = Row {
@@ -330,10 +342,12 @@ impl BatchBuilder {
     pub fn position(&mut self, key: &str, value: &str) {
         self.positions.push(SourcePosition { key: key.into(), value: value.into() });
     }
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -32,6 +32,7 @@ pub struct TextColumn {
 
 impl TextColumn {
     /// Adds a value; one that would carry the buffer past 4 GiB becomes null.
+    #[inline]
     pub fn push(&mut self, value: Option<&str>) {
         let before = self.bytes.len();
         if let Some(v) = value {
@@ -46,6 +47,7 @@ impl TextColumn {
             self.valid.push(false);
         }
     }
+    #[inline]
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&str> {
         if !*self.valid.get(row)? {
@@ -57,6 +59,7 @@ impl TextColumn {
         };
         self.bytes.get(start..*self.ends.get(row)? as usize)
     }
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -83,6 +86,7 @@ impl TextListColumn {
         }
         self.ends.push(u32::try_from(self.items.len()).unwrap_or(u32::MAX));
     }
+    #[inline]
     #[must_use]
     pub fn get(&self, row: usize) -> Option<Vec<&str>> {
         if !*self.valid.get(row)? {
@@ -127,6 +131,7 @@ impl Column {
             Column::Time(_) => ColumnKind::Time,
         }
     }
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -141,6 +146,7 @@ impl Column {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    #[inline]
     pub fn push_null(&mut self) {
         match self {
             Column::Text(c) => c.push(None),
@@ -176,6 +182,7 @@ impl Columns {
     pub fn new(specs: &[ColumnSpec]) -> Columns {
         Columns { specs: specs.to_vec(), data: specs.iter().map(|s| Column::new(s.kind)).collect(), rows: 0 }
     }
+    #[inline]
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Column> {
         let i = self.specs.iter().position(|s| s.name == name)?;
@@ -190,6 +197,7 @@ impl Columns {
     }
     /// Ends a row: columns that got no value in it become null. A column that got two keeps the excess out of later rows by
     /// being an error of the caller that the debug build shows.
+    #[inline]
     pub fn end_row(&mut self) {
         self.rows += 1;
         for c in &mut self.data {

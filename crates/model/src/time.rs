@@ -26,6 +26,7 @@ impl Time {
     pub fn is_none(self) -> bool {
         self == Self::NONE
     }
+    #[inline]
     #[must_use]
     pub fn known(self) -> Option<Time> {
         if self.is_none() { None } else { Some(self) }
@@ -39,11 +40,13 @@ impl Time {
         self.0.div_euclid(Self::SECOND)
     }
     /// This moment moved by `micros`, saturating at both ends.
+    #[inline]
     #[must_use]
     pub fn plus(self, micros: i64) -> Time {
         Time(self.0.saturating_add(micros))
     }
     /// Microseconds from `earlier` to `self`, saturating.
+    #[inline]
     #[must_use]
     pub fn since(self, earlier: Time) -> i64 {
         self.0.saturating_sub(earlier.0)
@@ -60,6 +63,7 @@ impl Time {
         format!("{y:04}-{m:02}-{d:02}")
     }
     /// Year, month, day, hour, minute, second, microsecond in UTC.
+    #[inline]
     #[must_use]
     pub fn parts(self) -> (i64, u32, u32, u32, u32, u32, u32) {
         let (y, m, d) = civil(self.day_number());
@@ -69,6 +73,7 @@ impl Time {
         (y, m, d, s / 3600, s / 60 % 60, s % 60, us)
     }
     /// From civil UTC parts; `None` when a part is out of range (a 60th second is accepted and becomes the next minute).
+    #[inline]
     #[must_use]
     pub fn from_parts(y: i64, m: u32, d: u32, h: u32, min: u32, s: u32, us: u32) -> Option<Time> {
         if !(1..=12).contains(&m)

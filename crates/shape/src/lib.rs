@@ -68,8 +68,8 @@ pub use config::{
 };
 pub use content::Content;
 pub use dataset::{
-    Checksum, Dataset, OTHER, Outcome, checksum, datasets, derive, event_time_from, notes, parsed, parser,
-    six_lines, specs,
+    Checksum, Dataset, OTHER, Outcome, checksum, datasets, derive, derive_some, event_time_from, notes,
+    parsed, parser, six_lines, specs,
 };
 pub use intake::{CLOCK_SKEW_MIN, Shaped, intake};
 pub use moment::{Civil, Stamp, Zone};

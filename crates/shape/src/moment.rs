@@ -72,6 +72,9 @@ impl Zone {
     }
 }
 
+/// 182 days: the same reading of the year before or behind is at least 183 away.
+const HALF_YEAR: u64 = 182 * Time::DAY.unsigned_abs();
+
 impl Stamp {
     /// The moment, and whether `zone` had to be assumed. A missing year is the one that puts the moment nearest to `now`, so that
     /// a line of 31 December that arrives on 1 January is not a year old; 29 February looks for the nearest leap year.
@@ -85,6 +88,12 @@ impl Stamp {
             return zone.moment(civil, year).map(|t| (t, true));
         }
         let this = now.parts().0;
+        // Within half a year no other year can be nearer.
+        if let Some(t) = zone.moment(civil, this)
+            && t.since(now).unsigned_abs() < HALF_YEAR
+        {
+            return Some((t, true));
+        }
         let nearest = |reach: i64| {
             (-reach..=reach)
                 .filter_map(|d| zone.moment(civil, this.checked_add(d)?))
@@ -99,6 +108,18 @@ impl Stamp {
 /// offset behind a space. The cursor ends behind what was read.
 pub(crate) fn iso(scan: &mut Scan<'_>) -> Option<Stamp> {
     let mut s = *scan;
+    // Nearly all times have this form, and every event passes here: one comparison of the whole instead of one a byte.
+    if let Some([y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', rest @ ..]) = s.rest().first_chunk::<19>()
+        && let Some((hour, minute, second)) = clock_of(rest)
+        && [y0, y1, y2, y3, m0, m1, d0, d1].iter().all(|b| b.is_ascii_digit())
+    {
+        let year = Some(i64::from(pair(*y0, *y1) * 100 + pair(*y2, *y3)));
+        s.skip(19);
+        let (month, day, micro) = (pair(*m0, *m1), pair(*d0, *d1), fraction(&mut s));
+        let stamp = zoned(&mut s, Civil { year, month, day, hour, minute, second, micro })?;
+        *scan = s;
+        return Some(stamp);
+    }
     let year = i64::try_from(s.digits(4, 4)?).ok()?;
     let separator = s.peek().filter(|b| matches!(b, b'-' | b'/'))?;
     s.skip(1);
@@ -249,15 +270,25 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Stamp> {
 
 /// `hh:mm:ss` and an optional fraction, of which six digits count.
 fn clock(s: &mut Scan<'_>) -> Option<(u32, u32, u32, u32)> {
-    let hour = s.two()?;
-    if !s.eat(b':') {
-        return None;
-    }
-    let minute = s.two()?;
-    if !s.eat(b':') {
-        return None;
-    }
-    let second = s.two()?;
+    let (hour, minute, second) = clock_of(s.rest().first_chunk()?)?;
+    s.skip(8);
+    Some((hour, minute, second, fraction(s)))
+}
+
+/// `hh:mm:ss`.
+fn clock_of(text: &[u8; 8]) -> Option<(u32, u32, u32)> {
+    let [h0, h1, b':', m0, m1, b':', s0, s1] = *text else { return None };
+    let is_time = [h0, h1, m0, m1, s0, s1].iter().all(u8::is_ascii_digit);
+    is_time.then(|| (pair(h0, h1), pair(m0, m1), pair(s0, s1)))
+}
+
+/// The number that two digits write.
+fn pair(tens: u8, ones: u8) -> u32 {
+    u32::from(tens.wrapping_sub(b'0')) * 10 + u32::from(ones.wrapping_sub(b'0'))
+}
+
+/// Microseconds of a fraction that may stand here.
+fn fraction(s: &mut Scan<'_>) -> u32 {
     let mut micro = 0;
     if matches!(s.peek(), Some(b'.' | b',')) && s.ahead(1).is_some_and(|b| b.is_ascii_digit()) {
         s.skip(1);
@@ -267,7 +298,7 @@ fn clock(s: &mut Scan<'_>) -> Option<(u32, u32, u32, u32)> {
             scale /= 10;
         }
     }
-    Some((hour, minute, second, micro))
+    micro
 }
 
 /// The zone behind a full date, where there is one.

@@ -8,7 +8,7 @@
 //! `extra` is outside the signature. Nothing in it is believed: every part is hashed up to the signed root.
 
 use crate::error::VaultError;
-use crate::format::envelope::Pieces;
+use crate::format::envelope::{Pieces, Received, write_row};
 use crate::format::event::{DatasetRoot, SALT_BYTES, Salter, event_leaf, sha256, wal_root};
 use crate::format::leaf::{Body, Heartbeat, Leaf, LeafFault, Segment};
 use crate::format::{Digest, paths};
@@ -277,13 +277,14 @@ impl RowHasher {
     /// The leaves of all rows; `None` when a row has no seed.
     pub(crate) fn leaves(&mut self, batch: &Batch, out: &mut Vec<Hash>) -> Option<()> {
         let mut pieces: BTreeMap<(u32, u16), Pieces> = BTreeMap::new();
+        let mut received = Received::default();
         for (i, row) in batch.rows.iter().enumerate() {
             let piece = pieces
                 .entry((row.provenance, row.dataset))
                 .or_insert_with(|| Pieces::new(batch.provenance_of(i), batch.dataset_of(i)));
             let mut envelope = std::mem::take(&mut self.envelope);
             envelope.clear();
-            piece.write(row.seq, row.received, row.id, row.flags, &mut envelope);
+            write_row(piece, row, &mut received, &mut envelope);
             out.push(self.salter(row.seq)?.leaf(row.seq, &envelope, batch.bytes(row.raw)));
             self.envelope = envelope;
         }

@@ -18,8 +18,34 @@ const SAVE_EVERY: Duration = Duration::from_secs(2);
 
 const KIND: &str = "detect";
 
-/// Runs until `stop`. Needs the vault open.
-pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+/// How much less of a contended core detection gets than intake (`nice`, a third of the weight): what was sent is made durable
+/// first, and detection, which reads behind, catches up as soon as there is room.
+const NICE: i32 = 5;
+
+/// Runs until `stop`, on a thread of its own: it computes most of the time, and a core is shared with intake on our terms.
+pub async fn run(node: Arc<Node>, stop: watch::Receiver<bool>) {
+    let runtime = tokio::runtime::Handle::current();
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    let work = move || {
+        // A system that refuses loses the preference and nothing else.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        runtime.block_on(follow(node, stop));
+        drop(ended);
+    };
+    match std::thread::Builder::new().name("detect".to_owned()).spawn(work) {
+        // The channel closes when the thread ends.
+        Ok(thread) => {
+            let _ = end.await;
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        Err(e) => tracing::error!(error = %e, "detection does not run: no thread for it"),
+    }
+}
+
+/// Needs the vault open.
+async fn follow(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut engine = match node.rules.engine() {
         Ok(e) => e,
         Err(p) => {
@@ -50,8 +76,13 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
             },
         };
         let is_quiet = batches.is_empty();
-        let (returned, occurrences) = evaluate(engine, batches, is_quiet).await;
-        engine = returned;
+        let mut occurrences = Vec::new();
+        for batch in &batches {
+            occurrences.extend(judge(&mut engine, batch));
+        }
+        if is_quiet {
+            occurrences.extend(engine.tick(now()));
+        }
         if let Err(p) = node.hub.ingest(&node, occurrences, "detect").await {
             // Nothing is lost: the cursor stays behind, and the same events say it again after the restart.
             tracing::error!(problem = %p, "findings could not be stored");
@@ -69,35 +100,13 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     save(&node, &engine, reader.position()).await;
 }
 
-/// Evaluation is plain computation: it runs beside the runtime, not on it.
-async fn evaluate(
-    mut engine: Engine,
-    batches: Vec<Batch>,
-    is_quiet: bool,
-) -> (Engine, Vec<model::Occurrence>) {
-    let work = move || {
-        let mut found = Vec::new();
-        for batch in &batches {
-            found.extend(judge(&mut engine, batch));
-        }
-        if is_quiet {
-            found.extend(engine.tick(now()));
-        }
-        (engine, found)
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(e) => std::panic::resume_unwind(e.into_panic()),
-    }
-}
-
 /// One batch of one dataset. CloudTrail is read by the engine itself, the others bring their columns.
 pub fn judge(engine: &mut Engine, batch: &Batch) -> Vec<model::Occurrence> {
-    let dataset = batch.dataset_of(0).to_owned();
+    let dataset = batch.dataset_of(0);
     if dataset == "aws.cloudtrail" {
         engine.events(batch, None)
     } else {
-        engine.events(batch, Some(&shape::derive(&dataset, batch)))
+        engine.judge(batch, |rows, is_wanted| shape::derive_some(dataset, rows, is_wanted))
     }
 }
 

@@ -190,6 +190,51 @@ fn text_events_are_read_from_columns_and_keywords_from_the_line() {
     text_rows("syslog", "  s: {severity: 6, src_ip|exists: true}", &[0, 2]);
 }
 
+/// Columns that are made as they are needed give the same answer, and the host is asked for no more than that.
+#[test]
+fn columns_are_asked_for_where_a_rule_looks() {
+    const RULES: &str = "title: failed\nid: 1\nlogsource: {product: linux, service: syslog}\ndetection:\n  s: {message|contains: password, severity|lte: 6}\n  condition: s\n\
+        ---\ntitle: twice\ncorrelation: {type: event_count, rules: [\"1\"], group-by: [app], timespan: 1m, condition: {gte: 1}, generate: true}\n";
+    let (mut batch, columns) = ssh();
+    let at = Time::parse_rfc3339(b"2026-01-02T03:04:05Z").unwrap();
+    std::sync::Arc::make_mut(&mut batch.rows).iter_mut().for_each(|r| r.event_time = at);
+    let mut whole = Engine::new(load(RULES), Settings::default()).unwrap();
+    let mut asking = Engine::new(load(RULES), Settings::default()).unwrap();
+    let asked = std::cell::RefCell::new(Vec::new());
+    let mut found = asking.judge(&batch, |rows, is_wanted| {
+        let names: Vec<&str> = columns.specs.iter().map(|s| s.name).filter(|n| is_wanted(n)).collect();
+        asked.borrow_mut().push(format!("{} rows: {}", rows.len(), names.join(" ")));
+        let specs: Vec<ColumnSpec> = columns.specs.iter().filter(|s| is_wanted(s.name)).copied().collect();
+        let mut some = Columns::new(&specs);
+        for row in rows.rows.iter() {
+            let at = batch.rows.iter().position(|r| r.raw == row.raw).unwrap();
+            for (spec, to) in specs.iter().zip(&mut some.data) {
+                match (columns.get(spec.name).unwrap(), to) {
+                    (Column::Text(from), Column::Text(to)) => to.push(from.get(at)),
+                    (Column::Int(from), Column::Int(to)) => to.push(from[at]),
+                    _ => panic!(),
+                }
+            }
+            some.end_row();
+        }
+        some
+    });
+    found.extend(asking.end());
+    let mut expect = whole.events(&batch, Some(&columns));
+    expect.extend(whole.end());
+    assert_eq!(found, expect);
+    assert_eq!(found.len(), 4, "two failures, one of each program twice");
+    assert_eq!(*asked.borrow(), ["3 rows: severity message", "2 rows: app src_ip severity message"]);
+    assert!(
+        asking
+            .judge(&super::support::batch("syslog", ["<13>nothing"]), |b, _| Columns {
+                rows: b.len(),
+                ..Columns::default()
+            })
+            .is_empty()
+    );
+}
+
 #[test]
 fn bad_bytes_do_not_hide_an_event() {
     let rule = "title: t\nlogsource: {product: app}\ndetection:\n  s: {a: evil}\n  k: [needle]\n  condition: 1 of *\n";

@@ -3,7 +3,7 @@
 //! The checksum is unkeyed: whoever can write the record can recompute it. It shows accidents, not tampering; the vault shows
 //! tampering. So a checksum that fits is never called proof here, and one that does not never costs the event.
 
-use super::{Examine, Examined, Family, Outcome, Record, column, json_app, syslog};
+use super::{Examine, Examined, Family, Outcome, Record, Wanted, column, json_app, syslog};
 use crate::json::{Scratch, Value, check};
 use crate::level;
 use crate::moment;
@@ -16,7 +16,7 @@ pub(super) const FAMILY: Family = Family {
     parser: "app.audit@1",
     more: &MORE,
     examine: Examine::Raw(examine),
-    read,
+    read: |raw, scratch, _| read(raw, scratch),
     parsed: json_app::parsed,
     six,
     notes,
@@ -178,7 +178,7 @@ fn read<'a>(raw: &'a [u8], scratch: &mut Scratch) -> Record<'a> {
     let (header, body) = json_app::body(raw);
     let mut r = Record::default();
     if let Some(h) = &header {
-        syslog::header(h, &mut r);
+        syslog::header(h, Wanted::ALL, &mut r);
     }
     let v = match (check(body, scratch), Value::new(body).filter(|v| v.is_object())) {
         (Ok(_), Some(v)) => v,

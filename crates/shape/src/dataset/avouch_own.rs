@@ -12,7 +12,7 @@ pub(super) const FAMILY: Family = Family {
     parser: "avouch@1",
     more: &MORE,
     examine: Examine::Raw(examine),
-    read,
+    read: |raw, scratch, _| read(raw, scratch),
     parsed: own_parsed,
     six,
     notes: no_notes,

@@ -12,7 +12,7 @@ pub(super) const FAMILY: Family = Family {
     parser: "aws.cloudtrail@1",
     more: &MORE,
     examine: Examine::Raw(examine),
-    read,
+    read: |raw, scratch, _| read(raw, scratch),
     parsed,
     six,
     notes,

@@ -1,7 +1,7 @@
 //! Lines of applications: JSON with the keys that loggers use, pino lines, `Log_Level=` lines, logfmt, plain text; each bare or
 //! behind a syslog header. Two families share it: `app.json` promises JSON, every other `app.*` promises nothing.
 
-use super::{Examine, Examined, Family, Outcome, Record, Text, kv, no_notes, other, syslog};
+use super::{Examine, Examined, Family, Outcome, Record, Text, Wanted, kv, no_notes, other, syslog};
 use crate::json::{JsonError, Scratch, Value, check, check_with};
 use crate::level::{self, Level};
 use crate::moment::{self, Stamp};
@@ -15,7 +15,7 @@ pub(super) const JSON: Family = Family {
     parser: "app.json@1",
     more: &syslog::MORE,
     examine: Examine::Raw(|raw, scratch| examine(raw, scratch, true)),
-    read: |raw, scratch| read(raw, scratch, true),
+    read: |raw, scratch, _| read(raw, scratch, true),
     parsed,
     six,
     notes: no_notes,
@@ -24,7 +24,7 @@ pub(super) const JSON: Family = Family {
 pub(super) const TEXT: Family = Family {
     parser: "app.log@1",
     examine: Examine::Raw(|raw, scratch| examine(raw, scratch, false)),
-    read: |raw, scratch| read(raw, scratch, false),
+    read: |raw, scratch, _| read(raw, scratch, false),
     ..JSON
 };
 
@@ -231,7 +231,7 @@ fn read<'a>(raw: &'a [u8], scratch: &mut Scratch, must_be_json: bool) -> Record<
     let (header, body) = body(raw);
     let mut r = Record::default();
     if let Some(h) = &header {
-        syslog::header(h, &mut r);
+        syslog::header(h, Wanted::ALL, &mut r);
         r.service = h.app.map(text);
     }
     match object(body, scratch) {

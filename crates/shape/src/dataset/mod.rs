@@ -49,12 +49,51 @@ pub(crate) struct Family {
     parser: &'static str,
     more: &'static [ColumnSpec],
     examine: Examine,
-    read: for<'a> fn(&'a [u8], &mut Scratch) -> Record<'a>,
+    read: for<'a> fn(&'a [u8], &mut Scratch, Wanted) -> Record<'a>,
     /// Decoded fields under a root of their own, for display.
     parsed: fn(&[u8], &mut Scratch) -> serde_json::Value,
     /// Betters the lines that the common columns give.
     six: fn(&[u8], &Record<'_>, &mut Subject),
     notes: fn(&[u8], &mut Scratch) -> Vec<String>,
+}
+
+/// Columns that are asked for, by place: the common ones, then the family's own. A family may leave the others out of its
+/// [`Record`] where that saves work; it need not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wanted(u32);
+
+/// The mask has a bit for every place.
+const _: () = assert!(COMMON.len() + MORE_MAX <= 32);
+
+impl Wanted {
+    pub const ALL: Wanted = Wanted(u32::MAX);
+
+    fn of(specs: &[ColumnSpec], is_wanted: impl Fn(&str) -> bool) -> Wanted {
+        let places = specs.iter().enumerate().filter(|(_, s)| is_wanted(s.name));
+        Wanted(
+            places
+                .fold(0, |mask, (i, _)| mask | 1u32.checked_shl(u32::try_from(i).unwrap_or(32)).unwrap_or(0)),
+        )
+    }
+    fn has(self, place: usize) -> bool {
+        u32::try_from(place).ok().and_then(|p| self.0.checked_shr(p)).is_some_and(|m| m & 1 == 1)
+    }
+    /// The common column `message`.
+    pub fn message(self) -> bool {
+        self.has(MESSAGE)
+    }
+    /// The common column `service`.
+    pub fn service(self) -> bool {
+        self.has(SERVICE)
+    }
+    /// The common columns that say who did what to whom.
+    pub fn act(self) -> bool {
+        self.0 & ACT != 0
+    }
+    /// Column `i` of the family's own.
+    pub fn own(self, i: usize) -> bool {
+        self.has(COMMON.len() + i)
+    }
 }
 
 /// How intake looks at a payload: only as far as event time, natural key and the verdict need.
@@ -209,6 +248,12 @@ const COMMON: [ColumnSpec; 11] = [
     column("natural_key", ColumnKind::Text),
 ];
 
+/// Places of `service` and `message` in [`COMMON`].
+const SERVICE: usize = 3;
+const MESSAGE: usize = 9;
+/// Places of actor, action, resources, `src_ip`, credential and outcome in [`COMMON`].
+const ACT: u32 = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7;
+
 const fn own(name: &'static str, about: &'static str) -> Dataset {
     Dataset { name, about, family: &avouch_own::FAMILY }
 }
@@ -274,39 +319,52 @@ pub fn parser(dataset: &str) -> String {
 /// on nothing else, so that columns can be made again from raw and compared.
 #[must_use]
 pub fn derive(dataset: &str, batch: &Batch) -> Columns {
+    derive_some(dataset, batch, |_| true)
+}
+
+/// Those of the columns that [`derive`] makes for which `is_wanted` says yes, with the same values: detection asks for the few that
+/// its rules look at, and pays for no others.
+#[must_use]
+pub fn derive_some(dataset: &str, batch: &Batch, is_wanted: impl Fn(&str) -> bool) -> Columns {
     let family = family(dataset);
-    let mut out = Columns::new(&specs(dataset));
+    let mut specs = specs(dataset);
+    let wanted = Wanted::of(&specs, is_wanted);
+    let mut place = 0..;
+    specs.retain(|_| place.next().is_some_and(|p| wanted.has(p)));
+    let mut out = Columns::new(&specs);
     let mut scratch = Scratch::default();
     for row in batch.rows.iter() {
         let raw = batch.bytes(row.raw);
-        let mut record = (family.read)(raw, &mut scratch);
+        let mut record = (family.read)(raw, &mut scratch, wanted);
         if record.natural_key.is_none() && row.natural_key != Span::EMPTY {
             record.natural_key = Some(text(batch.bytes(row.natural_key)));
         }
-        write(&record, row.event_time, &mut out);
+        write(&record, row.event_time, wanted, &mut out);
     }
     out
 }
 
-fn write(record: &Record<'_>, time: Time, out: &mut Columns) {
+fn write(record: &Record<'_>, time: Time, wanted: Wanted, out: &mut Columns) {
     let mut columns = out.data.iter_mut();
-    if let Some(Column::Time(c)) = columns.next() {
+    let mut place = 0..;
+    let mut next = || place.next().filter(|p| wanted.has(*p)).and_then(|_| columns.next());
+    if let Some(Column::Time(c)) = next() {
         c.push(time);
     }
     let mut put = |value: Option<&str>| {
-        if let Some(Column::Text(c)) = columns.next() {
+        if let Some(Column::Text(c)) = next() {
             c.push(value);
         }
     };
     put(record.actor.as_deref());
     put(record.action.as_deref());
     put(record.service.as_deref());
-    if let Some(Column::TextList(c)) = columns.next() {
+    if let Some(Column::TextList(c)) = next() {
         let items = || record.resources.iter().map(|r| &**r);
         c.push((!record.resources.is_empty()).then(items));
     }
     let mut put = |value: Option<&str>| {
-        if let Some(Column::Text(c)) = columns.next() {
+        if let Some(Column::Text(c)) = next() {
             c.push(value);
         }
     };
@@ -316,12 +374,13 @@ fn write(record: &Record<'_>, time: Time, out: &mut Columns) {
     put(record.error.as_deref().or(record.problem.as_deref()));
     put(record.message.as_deref());
     put(record.natural_key.as_deref());
-    for (column, value) in columns.zip(&record.more) {
-        match (column, value) {
-            (Column::Text(c), Field::Text(t)) => c.push(Some(t)),
-            (Column::Int(c), Field::Int(n)) => c.push(Some(*n)),
-            (Column::Bool(c), Field::Bool(b)) => c.push(Some(*b)),
-            (c, _) => c.push_null(),
+    for value in &record.more {
+        match (next(), value) {
+            (Some(Column::Text(c)), Field::Text(t)) => c.push(Some(t)),
+            (Some(Column::Int(c)), Field::Int(n)) => c.push(Some(*n)),
+            (Some(Column::Bool(c)), Field::Bool(b)) => c.push(Some(*b)),
+            (Some(c), _) => c.push_null(),
+            (None, _) => {}
         }
     }
     out.end_row();
@@ -339,7 +398,7 @@ pub fn parsed(dataset: &str, raw: &[u8]) -> serde_json::Value {
 pub fn notes(dataset: &str, raw: &[u8]) -> Vec<String> {
     let family = family(dataset);
     let mut scratch = Scratch::default();
-    let problem = (family.read)(raw, &mut scratch).problem.map(Cow::into_owned);
+    let problem = (family.read)(raw, &mut scratch, Wanted::ALL).problem.map(Cow::into_owned);
     problem.into_iter().chain((family.notes)(raw, &mut scratch)).collect()
 }
 
@@ -347,7 +406,7 @@ pub fn notes(dataset: &str, raw: &[u8]) -> Vec<String> {
 #[must_use]
 pub fn six_lines(dataset: &str, raw: &[u8], facts: &crate::six_lines::Facts<'_>) -> SixLines {
     let family = family(dataset);
-    let record = (family.read)(raw, &mut Scratch::default());
+    let record = (family.read)(raw, &mut Scratch::default(), Wanted::ALL);
     let mut subject = Subject::of(&record);
     (family.six)(raw, &record, &mut subject);
     subject.lines(facts, notes(dataset, raw))

@@ -15,7 +15,7 @@ pub(super) const FAMILY: Family = Family {
     parser: "net@1",
     more: &MORE,
     examine: Examine::View(examine),
-    read: |raw, _| read(raw),
+    read: |raw, _, _| read(raw),
     parsed,
     six,
     notes: no_notes,

@@ -8,7 +8,7 @@ pub(super) const FAMILY: Family = Family {
     parser: "other@1",
     more: &[],
     examine: Examine::Raw(|_, _| Examined::default()),
-    read: |raw, _| Record { message: message(raw), ..Record::default() },
+    read: |raw, _, _| Record { message: message(raw), ..Record::default() },
     parsed,
     six: no_six,
     notes: no_notes,

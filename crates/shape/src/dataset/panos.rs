@@ -83,7 +83,9 @@ pub(super) fn row(line: &[u8]) -> Option<Vec<Cow<'_, str>>> {
 
 pub(crate) fn looks_like(line: &[u8]) -> bool {
     let head = line.get(..HEAD_MAX).unwrap_or(line);
-    head.splitn(5, |b| *b == b',').nth(3).is_some_and(|kind| TYPES.contains(&kind))
+    let mut commas = memchr::memchr_iter(b',', head).skip(2);
+    let (Some(before), after) = (commas.next(), commas.next()) else { return false };
+    head.get(before + 1..after.unwrap_or(head.len())).is_some_and(|kind| TYPES.contains(&kind))
 }
 
 /// Fields of one CSV line; a quoted field may hold commas and, doubled, quotes.

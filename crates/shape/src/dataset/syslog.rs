@@ -1,6 +1,6 @@
 //! Syslog of hosts and devices: header fields, and what the message of a known program says somebody did.
 
-use super::{Examine, Examined, Family, Record, column, no_notes};
+use super::{Examine, Examined, Family, Record, Wanted, column, no_notes};
 use crate::level::Level;
 use crate::scan::text;
 use crate::six_lines::Subject;
@@ -16,7 +16,7 @@ pub(super) const FAMILY: Family = Family {
         problem: view.problem,
         ..Examined::default()
     }),
-    read: |raw, _| read(raw),
+    read: |raw, _, wanted| read(raw, wanted),
     parsed: |raw, _| json!({ "syslog": shown(&parse(raw)) }),
     six,
     notes: no_notes,
@@ -32,6 +32,7 @@ pub(super) const MORE: [ColumnSpec; 7] = [
     column("msgid", ColumnKind::Text),
     column("level", ColumnKind::Text),
 ];
+const FACILITY: usize = 0;
 pub(super) const SEVERITY: usize = 1;
 pub(super) const HOST: usize = 2;
 pub(super) const APP: usize = 3;
@@ -39,14 +40,16 @@ pub(super) const PROCID: usize = 4;
 pub(super) const MSGID: usize = 5;
 pub(super) const LEVEL: usize = 6;
 
-fn read(raw: &[u8]) -> Record<'_> {
+fn read(raw: &[u8], wanted: Wanted) -> Record<'_> {
     let view = parse(raw);
     let mut r = Record::default();
-    header(&view, &mut r);
-    r.message = (!view.message.is_empty()).then(|| text(view.message));
+    header(&view, wanted, &mut r);
+    r.message = (wanted.message() && !view.message.is_empty()).then(|| text(view.message));
     r.problem = view.problem.map(Into::into);
-    r.service = view.app.map(text);
-    if let Some(act) = understand(view.app.unwrap_or_default(), view.message) {
+    r.service = view.app.filter(|_| wanted.service()).map(text);
+    if wanted.act()
+        && let Some(act) = understand(view.app.unwrap_or_default(), view.message)
+    {
         r.action = Some(act.action.into());
         r.outcome = Some(act.outcome);
         r.actor = act.actor.map(text);
@@ -60,13 +63,18 @@ fn read(raw: &[u8]) -> Record<'_> {
 }
 
 /// The header's columns.
-pub(super) fn header<'a>(view: &Syslog<'a>, r: &mut Record<'a>) {
-    r.set(0, Some(i64::from(view.facility())));
+pub(super) fn header<'a>(view: &Syslog<'a>, wanted: Wanted, r: &mut Record<'a>) {
+    let mut put = |column: usize, value: Option<&'a [u8]>| {
+        if wanted.own(column) {
+            r.set(column, value.map(text));
+        }
+    };
+    put(HOST, view.host);
+    put(APP, view.app);
+    put(PROCID, view.procid);
+    put(MSGID, view.msgid);
+    r.set(FACILITY, Some(i64::from(view.facility())));
     r.set(SEVERITY, Some(i64::from(view.severity())));
-    r.set(HOST, view.host.map(text));
-    r.set(APP, view.app.map(text));
-    r.set(PROCID, view.procid.map(text));
-    r.set(MSGID, view.msgid.map(text));
     r.set(LEVEL, Level::of_severity(view.severity()).map(|l| std::borrow::Cow::Borrowed(l.name())));
 }
 

@@ -858,6 +858,29 @@ fn columns_do_not_depend_on_the_batch() {
     }
 }
 
+/// What a caller does not ask for is not there, and what he asks for does not depend on what else he asks for.
+#[test]
+fn some_columns_are_those_of_all() {
+    let failed = "<38>Oct 13 01:12:15 web sshd[7]: Failed password for root from 192.0.2.7 port 22 ssh2";
+    let lines = ["<13>a", CLOUDTRAIL, "", LOG_LEVEL, AUDIT, PANOS, "x=1 y=2", failed];
+    for d in datasets() {
+        let all: Vec<&[u8]> = lines.iter().map(|l| l.as_bytes()).collect();
+        let batch = batch(d.name, &all);
+        let whole = derive(d.name, &batch);
+        let names: Vec<&str> = whole.specs.iter().map(|s| s.name).collect();
+        let alone = names.iter().map(|n| vec![*n]);
+        let every_third = (0..3).map(|k| names.iter().skip(k).step_by(3).copied().collect());
+        for asked in alone.chain(every_third).chain([Vec::new()]) {
+            let some = derive_some(d.name, &batch, |n| asked.contains(&n));
+            assert_eq!(some.specs.iter().map(|s| s.name).collect::<Vec<_>>(), asked, "{}", d.name);
+            assert_eq!(some.rows, lines.len());
+            for name in asked {
+                assert_eq!(some.get(name), whole.get(name), "{} {name}", d.name);
+            }
+        }
+    }
+}
+
 /// Real records of twelve attacks: each has its lines, and each outcome is one of the four words.
 #[test]
 fn recorded_attacks() {

@@ -16,7 +16,7 @@ pub(super) const FAMILY: Family = Family {
         Ok(f) => Examined { stamp: f.get(START).and_then(|t| moment::epoch(t)), ..Examined::default() },
         Err(problem) => Examined { problem: Some(problem), ..Examined::default() },
     }),
-    read: |raw, _| read(raw),
+    read: |raw, _, _| read(raw),
     parsed,
     six,
     notes: no_notes,

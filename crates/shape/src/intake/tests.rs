@@ -285,3 +285,39 @@ proptest! {
         }
     }
 }
+
+/// Not a test of speed: prints nanoseconds a line of what intake and detection do with syslog.
+#[test]
+#[ignore = "a measurement; run with --ignored --nocapture"]
+fn measure_syslog() {
+    let lines: Vec<String> = (0..2_000_u32)
+        .map(|i| {
+            let text = format!(
+                "connection from 198.51.{}.7 port {} accepted for user-{}, method publickey, session {:032x} rule allow-3 bytes 9173 duration 250 ms",
+                i % 250, 1_024 + i, i % 97, u128::from(i) * 0x9e37_79b9_7f4a_7c15
+            );
+            match i % 3 {
+                2 => format!("<{}>Nov 20 10:{:02}:{:02} host-{} sshd[{i}]: n={i}; {text}", 8 + i % 160, i / 60 % 60, i % 60, i % 500),
+                _ => format!("<{}>1 2026-11-20T10:{:02}:{:02}.{:03}Z host-{}.example.org cron {i} ID7 [origin ip=\"10.0.3.7\"] n={i}; {text}", 8 + i % 160, i / 60 % 60, i % 60, i % 1_000, i % 500),
+            }
+        })
+        .collect();
+    let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+    let batch = batch(&lines, edge(), "syslog");
+    let plan = Plan::default();
+    let per_line = |name: &str, mut work: Box<dyn FnMut() -> usize + '_>| {
+        let started = std::time::Instant::now();
+        let rounds = 500;
+        let n: usize = (0..rounds).map(|_| work()).sum();
+        assert_eq!(n, rounds * lines.len());
+        println!("{name}: {:.0} ns a line", started.elapsed().as_nanos() as f64 / n as f64);
+    };
+    per_line("intake", Box::new(|| intake(&batch, &plan, time(NOW), &[]).batch.len()));
+    let shaped = intake(&batch, &plan, time(NOW), &[]).batch;
+    let asked = ["action", "actor", "app", "outcome", "src_ip"];
+    per_line(
+        "derive for rules",
+        Box::new(|| crate::derive_some("syslog", &shaped, |n| asked.contains(&n)).rows),
+    );
+    per_line("derive all", Box::new(|| crate::derive("syslog", &shaped).rows));
+}

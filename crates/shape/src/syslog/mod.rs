@@ -73,31 +73,36 @@ impl Syslog<'_> {
 /// Reads `raw`, whatever it is.
 #[must_use]
 pub fn parse(raw: &[u8]) -> Syslog<'_> {
-    parse_hop(without_line_end(raw), 0)
+    let mut view = Syslog::default();
+    parse_hop(without_line_end(raw), 0, &mut view);
+    view
 }
 
-fn parse_hop(line: &[u8], hop: usize) -> Syslog<'_> {
+/// Fills `view`, which is empty. In place, here and below: a view has 300 bytes, and to hand it on by value from form to form costs
+/// as much as reading the line.
+fn parse_hop<'a>(line: &'a [u8], hop: usize, view: &mut Syslog<'a>) {
     match priority(line) {
         Ok((pri, rest)) => {
-            let mut view = rfc5424(rest).unwrap_or_else(|| bsd(rest, hop));
+            if !rfc5424(rest, view) {
+                bsd(rest, hop, view);
+            }
             // Inside a relayed line the inner priority stands already.
             match &mut view.relay {
                 Some(relay) if relay.priority.is_none() => relay.priority = Some(pri),
                 Some(_) => {}
                 None => view.priority = Some(pri),
             }
-            view
         }
         Err(problem) => {
             // Log files (and relays) write the header without a PRI. Only a complete one counts: time, host and tag.
             if line.first() != Some(&b'<') {
-                let view = bsd(line, hop);
+                bsd(line, hop, view);
                 if view.relay.is_some() || (view.time.is_some() && view.host.is_some() && view.app.is_some())
                 {
-                    return view;
+                    return;
                 }
             }
-            Syslog { message: line, problem: Some(problem), ..Syslog::default() }
+            *view = Syslog { message: line, problem: Some(problem), ..Syslog::default() };
         }
     }
 }
@@ -118,18 +123,17 @@ fn token<'a>(s: &mut Scan<'a>) -> Option<&'a [u8]> {
     (!t.is_empty() && t != b"-").then_some(t)
 }
 
-fn rfc5424(rest: &[u8]) -> Option<Syslog<'_>> {
+/// False when it is none; `view` is then as it was.
+fn rfc5424<'a>(rest: &'a [u8], view: &mut Syslog<'a>) -> bool {
     let mut s = Scan::new(rest);
     if s.peek() == Some(b'0') || s.digits(1, 3).is_none() || !s.eat(b' ') {
-        return None;
+        return false;
     }
-    let mut view = Syslog { format: Format::Rfc5424, ..Syslog::default() };
-    let mut clock = s;
-    let stamp = clock.until(b' ');
+    let stamp = s.until(b' ');
     if stamp != b"-" {
         // A year and a dash, or it is a line of another kind that happens to begin with a number.
         if stamp.len() < 5 || stamp.get(4) != Some(&b'-') || !stamp.iter().take(4).all(u8::is_ascii_digit) {
-            return None;
+            return false;
         }
         let mut reader = Scan::new(stamp);
         view.time = moment::iso(&mut reader).filter(|_| reader.is_end());
@@ -137,14 +141,14 @@ fn rfc5424(rest: &[u8]) -> Option<Syslog<'_>> {
             view.problem = Some("the time cannot be read");
         }
     }
-    s = clock;
+    view.format = Format::Rfc5424;
     view.host = token(&mut s);
     view.app = token(&mut s);
     view.procid = token(&mut s);
     view.msgid = token(&mut s);
     if s.is_end() {
         view.problem = view.problem.or(Some("the header ends early"));
-        return Some(view);
+        return true;
     }
     let rest = s.rest();
     let message = if let Some(tail) = rest.strip_prefix(b"-") {
@@ -158,13 +162,13 @@ fn rfc5424(rest: &[u8]) -> Option<Syslog<'_>> {
     };
     let message = message.strip_prefix(b" ").unwrap_or(message);
     view.message = message.strip_prefix("\u{feff}".as_bytes()).unwrap_or(message);
-    Some(view)
+    true
 }
 
-fn bsd(rest: &[u8], hop: usize) -> Syslog<'_> {
+fn bsd<'a>(rest: &'a [u8], hop: usize, view: &mut Syslog<'a>) {
     let mut s = Scan::new(rest);
     let content = || Syslog { message: rest, ..Syslog::default() };
-    let mut view = Syslog { format: Format::Bsd, ..Syslog::default() };
+    view.format = Format::Bsd;
     s.spaces();
     let is_cisco = sequence(&mut s);
     if is_cisco {
@@ -177,17 +181,19 @@ fn bsd(rest: &[u8], hop: usize) -> Syslog<'_> {
     view.time = moment::bsd(&mut s).or_else(|| moment::iso(&mut s));
     if view.time.is_none() {
         // A tag alone is believed only in an unmistakable form: `%FAC-5-NAME:` or `name[pid]:`.
-        return match tag(s.rest()) {
+        match tag(s.rest()) {
             Some((app, pid, message)) if pid.is_some() || app.starts_with(b"%") => {
-                Syslog { app: Some(app), procid: pid, message, ..view }
+                (view.app, view.procid, view.message) = (Some(app), pid, message);
             }
-            _ => content(),
-        };
+            _ => *view = content(),
+        }
+        return;
     }
     if s.eat(b':') {
         s.spaces();
     } else if !s.eat(b' ') && !s.is_end() {
-        return content();
+        *view = content();
+        return;
     }
     if view.host.is_none()
         && let Some(host) = host(&mut s)
@@ -195,15 +201,14 @@ fn bsd(rest: &[u8], hop: usize) -> Syslog<'_> {
         view.host = Some(host);
         if let Some(inner) = nested(s.rest(), hop) {
             // Of several hops the outermost is kept: it is the one nearest to us.
-            return Syslog {
-                relay: Some(Relay { priority: None, time: view.time, host: view.host }),
-                ..inner
-            };
+            let relay = Some(Relay { priority: None, time: view.time, host: view.host });
+            *view = Syslog { relay, ..inner };
+            return;
         }
     }
     match tag(s.rest()) {
-        Some((app, pid, message)) => Syslog { app: Some(app), procid: pid, message, ..view },
-        None => Syslog { message: s.rest(), ..view },
+        Some((app, pid, message)) => (view.app, view.procid, view.message) = (Some(app), pid, message),
+        None => view.message = s.rest(),
     }
 }
 
@@ -265,7 +270,8 @@ fn nested(rest: &[u8], hop: usize) -> Option<Syslog<'_>> {
     if s.peek() != Some(b'<') {
         return None;
     }
-    let inner = parse_hop(s.rest(), hop + 1);
+    let mut inner = Syslog::default();
+    parse_hop(s.rest(), hop + 1, &mut inner);
     (inner.priority.is_some() && (inner.format == Format::Rfc5424 || inner.time.is_some())).then_some(inner)
 }
 

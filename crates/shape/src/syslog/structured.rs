@@ -66,11 +66,11 @@ fn value<'a>(s: &mut Scan<'a>) -> Option<&'a [u8]> {
     let rest = s.rest();
     let mut at = 0;
     loop {
-        match rest.get(at)? {
-            b'"' => break,
-            b'\\' => at += 2,
-            _ => at += 1,
+        at += memchr::memchr2(b'"', b'\\', rest.get(at..)?)?;
+        if rest.get(at) == Some(&b'"') {
+            break;
         }
+        at += 2;
     }
     s.skip(at + 1);
     rest.get(..at)

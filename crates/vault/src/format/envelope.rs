@@ -71,7 +71,7 @@ impl Pieces {
     }
 
     /// Appends the envelope of one row.
-    pub fn write(&self, seq: u64, received: Time, id: EventId, flags: Flags, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, seq: u64, received: &Received, id: EventId, flags: Flags, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before_flags);
         write_decimal(u64::from(flags.0), out);
         out.extend_from_slice(b",\"id\":\"");
@@ -80,7 +80,7 @@ impl Pieces {
         out.extend_from_slice(text.get(..n).unwrap_or_default());
         out.push(b'"');
         out.extend_from_slice(&self.before_received);
-        write_time(received, out);
+        out.extend_from_slice(&received.text);
         out.extend_from_slice(&self.before_seq);
         write_decimal(seq, out);
         out.extend_from_slice(&self.end);
@@ -92,13 +92,38 @@ impl Pieces {
 pub fn of(batch: &Batch, index: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(320);
     if let Some(row) = batch.rows.get(index) {
-        write_row(&Pieces::new(batch.provenance_of(index), batch.dataset_of(index)), row, &mut out);
+        let pieces = Pieces::new(batch.provenance_of(index), batch.dataset_of(index));
+        write_row(&pieces, row, &mut Received::default(), &mut out);
     }
     out
 }
 
-pub(crate) fn write_row(pieces: &Pieces, row: &Row, out: &mut Vec<u8>) {
-    pieces.write(row.seq, row.received, row.id, row.flags, out);
+/// The received time of the row before, as text: the rows of one append share theirs.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    time: Time,
+    text: Vec<u8>,
+}
+
+impl Default for Received {
+    fn default() -> Received {
+        Received::of(Time::NONE)
+    }
+}
+
+impl Received {
+    pub(crate) fn of(time: Time) -> Received {
+        let mut text = Vec::with_capacity(32);
+        write_time(time, &mut text);
+        Received { time, text }
+    }
+}
+
+pub(crate) fn write_row(pieces: &Pieces, row: &Row, received: &mut Received, out: &mut Vec<u8>) {
+    if received.time != row.received {
+        *received = Received::of(row.received);
+    }
+    pieces.write(row.seq, received, row.id, row.flags, out);
 }
 
 fn write_decimal(mut n: u64, out: &mut Vec<u8>) {
@@ -356,7 +381,7 @@ pub(crate) mod tests {
 
     fn write(p: &Provenance, row: &Row) -> String {
         let mut out = Vec::new();
-        write_row(&Pieces::new(p, "syslog"), row, &mut out);
+        write_row(&Pieces::new(p, "syslog"), row, &mut Received::default(), &mut out);
         String::from_utf8(out).unwrap()
     }
 

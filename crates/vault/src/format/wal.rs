@@ -295,6 +295,8 @@ impl FrameKey {
 /// How much time a batch frame is worth. Any level reads the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effort {
+    /// The disk waits and more commits stand behind this one: no compression. Bytes are then cheaper than time.
+    None,
     /// The disk waits for bytes: zstd level -5, two thirds of the time and half more bytes (CloudTrail records).
     Light,
     /// The disk has enough to do: level 1. More does not pay: the log is read back once or twice.
@@ -302,10 +304,12 @@ pub enum Effort {
 }
 
 impl Effort {
-    fn level(self) -> i32 {
+    /// zstd's level.
+    fn level(self) -> Option<i32> {
         match self {
-            Effort::Light => -5,
-            Effort::Full => 1,
+            Effort::None => None,
+            Effort::Light => Some(-5),
+            Effort::Full => Some(1),
         }
     }
 }
@@ -316,6 +320,8 @@ pub struct FrameWriter {
     number: u64,
     zstd: zstd::bulk::Compressor<'static>,
     effort: Effort,
+    /// What `zstd` is set to.
+    level: i32,
     scratch: Vec<u8>,
 }
 
@@ -323,8 +329,12 @@ impl FrameWriter {
     /// # Errors
     /// zstd has no memory.
     pub fn new(key: FrameKey) -> io::Result<FrameWriter> {
-        let zstd = zstd::bulk::Compressor::new(Effort::Full.level())?;
-        Ok(FrameWriter { key, number: 0, zstd, effort: Effort::Full, scratch: Vec::new() })
+        let level = zstd::DEFAULT_COMPRESSION_LEVEL;
+        let zstd = zstd::bulk::Compressor::new(level)?;
+        let mut writer =
+            FrameWriter { key, number: 0, zstd, effort: Effort::None, level, scratch: Vec::new() };
+        writer.set_effort(Effort::Full)?;
+        Ok(writer)
     }
 
     /// How the next frames are compressed.
@@ -332,10 +342,11 @@ impl FrameWriter {
     /// # Errors
     /// zstd refuses the level.
     pub fn set_effort(&mut self, effort: Effort) -> io::Result<()> {
-        if self.effort != effort {
-            self.zstd.set_compression_level(effort.level())?;
-            self.effort = effort;
+        if let Some(level) = effort.level().filter(|l| *l != self.level) {
+            self.zstd.set_compression_level(level)?;
+            self.level = level;
         }
+        self.effort = effort;
         Ok(())
     }
 
@@ -363,7 +374,7 @@ impl FrameWriter {
         }
         let mut flags = FLAG_AES;
         let mut plain = payload;
-        if kind == Kind::Batch {
+        if kind == Kind::Batch && self.effort != Effort::None {
             self.scratch.clear();
             self.scratch.reserve(zstd::zstd_safe::compress_bound(payload.len()));
             let n = self.zstd.compress_to_buffer(payload, &mut self.scratch)?;

@@ -26,8 +26,9 @@ fn payload(rows: &[(u64, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     begin_batch("syslog", &mut out);
     let pieces = envelope::Pieces::new(&Provenance::new("edge").sender("10.0.0.7:514"), "syslog");
+    let received = envelope::Received::of(Time(5));
     for (seq, raw) in rows {
-        let write = |o: &mut Vec<u8>| pieces.write(*seq, Time(5), EventId::of(&[raw]), Flags::NOT_UTF8, o);
+        let write = |o: &mut Vec<u8>| pieces.write(*seq, &received, EventId::of(&[raw]), Flags::NOT_UTF8, o);
         push_row(&mut out, Time::NONE, b"key", raw, write).unwrap();
     }
     out
@@ -59,6 +60,22 @@ fn golden_bytes() {
     w.write(Kind::Commit, 1000, 2, &commit.encode(), &mut out).unwrap();
     expect_test::expect!["540000000201e803000000000000020000008bdba4b2fb92"].assert_eq(&hex(&out[..24]));
     assert_eq!(decode_frame(&key, 0, &out).unwrap().1, commit.encode());
+}
+
+#[test]
+fn every_effort_reads_the_same() {
+    let (mut w, key) = writer();
+    let body = payload(&[(1000, &[b'a'; 5000]), (1001, b"b")]);
+    let mut sizes = Vec::new();
+    for (n, effort) in [Effort::None, Effort::Full, Effort::Light, Effort::None].into_iter().enumerate() {
+        w.set_effort(effort).unwrap();
+        let mut out = Vec::new();
+        w.write(Kind::Batch, 1000, 2, &body, &mut out).unwrap();
+        let (head, plain) = decode_frame(&key, n as u64, &out).unwrap();
+        assert_eq!(plain, body, "{effort:?}");
+        sizes.push((head.flags & FLAG_ZSTD != 0, out.len() < body.len()));
+    }
+    assert_eq!(sizes, [(false, false), (true, true), (true, true), (false, false)]);
 }
 
 #[test]

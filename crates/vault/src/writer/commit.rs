@@ -338,7 +338,7 @@ fn encode(shared: &Shared, draft: DraftCommit) {
     let DraftCommit { wal, frames, first_seq, commit, waiters, foreign_rows } = draft;
     let mut wal = lock(&wal);
     // A disk that waits for bytes gets them soon; one that is behind leaves time to make them fewer.
-    let effort = if shared.queue.is_disk_waiting() { Effort::Light } else { Effort::Full };
+    let effort = shared.queue.effort();
     match frame_bytes(shared, &mut wal, effort, frames, first_seq, commit) {
         Ok((bytes, entry)) => {
             let offset = wal.offset;
@@ -379,7 +379,10 @@ fn frame_bytes(
 ) -> std::io::Result<(Vec<u8>, CommitEntry)> {
     let malformed = || std::io::Error::other("a frame is malformed");
     wal.writer.set_effort(effort)?;
-    let mut bytes = shared.pool.take(frames.iter().map(|f| f.batch.arena.len() / 2).sum::<usize>() + 512);
+    let payload: usize = frames.iter().map(|f| f.batch.arena.len()).sum();
+    // With checksums and heads; compressed logs are less than half.
+    let mut bytes =
+        shared.pool.take(if effort == Effort::None { payload + payload / 1024 } else { payload / 2 } + 1024);
     let (mut entries, mut rows) = (Vec::with_capacity(frames.len()), 0u32);
     for DraftFrame { dataset, batch, leaves } in frames {
         let Some(low) = batch.rows.first().map(|r| r.seq) else { continue };

@@ -9,6 +9,7 @@ use super::Ack;
 use super::commit::{Draft, Prepared};
 use crate::error::VaultError;
 use crate::format::event::sha256;
+use crate::format::wal::Effort;
 use crate::merkle::Hash;
 use model::Batch;
 use std::collections::VecDeque;
@@ -79,9 +80,16 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Whether the syncer had nothing to do when it got its last commit: then the disk waits for the encoder.
-    pub(crate) fn is_disk_waiting(&self) -> bool {
-        self.lock().is_disk_waiting
+    /// How much time the next commit is worth. Where the syncer had nothing to do when it got its last commit, the disk waits for
+    /// the encoder; where another commit waits as well, so do its appenders.
+    pub(crate) fn effort(&self) -> Effort {
+        let state = self.lock();
+        let is_backed_up = state.draft.is_some() || state.bytes >= state.wanted;
+        match (state.is_disk_waiting, is_backed_up) {
+            (true, true) => Effort::None,
+            (true, false) => Effort::Light,
+            (false, _) => Effort::Full,
+        }
     }
 
     /// Adds an append. When the vault is closed the reply is dropped, which tells the appender.
@@ -270,4 +278,25 @@ fn take(state: &mut State, bytes_max: usize, is_idle: bool) -> Work {
     state.bytes = state.bytes.saturating_sub(bytes);
     state.since = state.items.front().map(|_| Instant::now());
     Work::Commit(group, is_idle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effort_follows_who_waits() {
+        let queue = Queue::default();
+        let set = |is_disk_waiting: bool, bytes: usize| {
+            let mut state = queue.lock();
+            (state.is_disk_waiting, state.bytes, state.wanted) = (is_disk_waiting, bytes, 4096);
+            drop(state);
+            queue.effort()
+        };
+        assert_eq!(set(true, 0), Effort::Light, "an idle vault");
+        assert_eq!(set(true, 4096), Effort::None, "the disk and the next commit wait for this one");
+        assert_eq!(set(false, 4096), Effort::Full, "the disk is behind: fewer bytes help");
+        queue.offer_draft(Draft::Close(None, None));
+        assert_eq!(set(true, 0), Effort::None);
+    }
 }

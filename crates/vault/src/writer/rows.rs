@@ -3,7 +3,7 @@
 use super::Ack;
 use super::core::Shared;
 use super::queue::Pending;
-use crate::format::envelope::{Pieces, write_row};
+use crate::format::envelope::{Pieces, Received, write_row};
 use crate::format::event::{Salter, event_leaf, sha256};
 use crate::format::wal::{begin_batch, push_row};
 use crate::merkle::Hash;
@@ -20,6 +20,7 @@ pub(super) struct FrameRows {
     pub(super) leaves: Vec<Hash>,
     pub(super) provenances: Vec<Arc<Provenance>>,
     pieces: Vec<Pieces>,
+    received: Received,
     salter: Salter,
 }
 
@@ -33,6 +34,7 @@ impl FrameRows {
             leaves: Vec::with_capacity(rows),
             provenances: Vec::new(),
             pieces: Vec::new(),
+            received: Received::default(),
             salter,
         }
     }
@@ -53,8 +55,9 @@ impl FrameRows {
 
     fn push(&mut self, mut row: Row, natural_key: &[u8], raw: &[u8], raw_hash: &Hash) -> Option<()> {
         let pieces = self.pieces.get(row.provenance as usize)?;
-        let spans =
-            push_row(&mut self.payload, row.event_time, natural_key, raw, |o| write_row(pieces, &row, o))?;
+        let received = &mut self.received;
+        let envelope = |out: &mut Vec<u8>| write_row(pieces, &row, received, out);
+        let spans = push_row(&mut self.payload, row.event_time, natural_key, raw, envelope)?;
         let envelope = self.payload.get(spans.envelope.start as usize..spans.envelope.end as usize)?;
         self.leaves.push(event_leaf(&self.salter.salt(row.seq), &sha256(envelope), raw_hash));
         row.raw = spans.raw;

@@ -104,8 +104,14 @@ impl SealQueue {
     }
 }
 
+/// How much less of a contended core the sealer gets than the commit path (`nice`, a third of the weight): a burst is made durable
+/// first and sealed when there is room.
+const NICE: i32 = 5;
+
 /// The sealer's thread.
 pub(crate) fn run(shared: &Shared) {
+    // A system that refuses loses the preference and nothing else.
+    let _ = rustix::process::setpriority_process(None, NICE);
     while let Some(tail) = shared.seals.first() {
         let result = tail.as_ref().map_or(Ok(()), |tail| seal(shared, tail));
         let error = result.as_ref().err().map(ToString::to_string);
