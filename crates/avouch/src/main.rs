@@ -10,6 +10,8 @@ mod demo;
 mod node;
 mod ops;
 mod problem;
+#[cfg(test)]
+mod scratch;
 mod state;
 
 use std::process::ExitCode;

@@ -20,11 +20,14 @@ const SCHEMA: &str = "avouch.redrive/1";
 pub struct Wanted {
     pub sink: Option<String>,
     pub source: Option<String>,
+    /// Leaves the undecodable bytes out: for whoever counts, since each letter may keep a megabyte of them.
+    pub without_bytes: bool,
 }
 
 /// One letter as stored, at its position.
 pub struct Letter {
     pub position: u64,
+    pub received: Time,
     pub value: Value,
     pub is_open: bool,
 }
@@ -52,12 +55,17 @@ pub struct Report {
 /// # Errors
 /// The vault cannot be read.
 pub fn read(snapshot: &Snapshot, wanted: &Wanted) -> Result<Book, Problem> {
-    let mut rows: Vec<(u64, Value)> = Vec::new();
+    let mut rows: Vec<Letter> = Vec::new();
     let mut each = |batch: &Batch| {
         for (i, row) in batch.rows.iter().enumerate() {
-            if let Ok(v) = serde_json::from_slice::<Value>(batch.raw(i)) {
-                rows.push((row.seq, v));
+            let Ok(mut value) = serde_json::from_slice::<Value>(batch.raw(i)) else { continue };
+            if wanted.without_bytes
+                && text(&value, "stage") == "decode"
+                && let Some(map) = value.as_object_mut()
+            {
+                map.retain(|key, _| key != "text" && key != "base64");
             }
+            rows.push(Letter { position: row.seq, received: row.received, value, is_open: true });
         }
     };
     let problem = |e: vault::VaultError| vault_problem(&e);
@@ -69,7 +77,7 @@ pub fn read(snapshot: &Snapshot, wanted: &Wanted) -> Result<Book, Problem> {
     for batch in snapshot.tail(forward::DEAD_LETTER_DATASET).map_err(problem)? {
         each(&batch);
     }
-    rows.sort_by_key(|(seq, _)| *seq);
+    rows.sort_by_key(|r| r.position);
     Ok(fold(rows, wanted))
 }
 
@@ -77,15 +85,17 @@ fn text<'a>(v: &'a Value, key: &str) -> &'a str {
     v.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn fold(rows: Vec<(u64, Value)>, wanted: &Wanted) -> Book {
+/// `rows` are all of the dataset, resolutions among them, each taken for an open letter until then.
+fn fold(rows: Vec<Letter>, wanted: &Wanted) -> Book {
     let (mut settled, mut refusals, mut resolutions) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut letters = Vec::new();
-    for (position, value) in rows {
-        if text(&value, "schema") != SCHEMA {
-            if text(&value, "stage") == "forward" {
+    for row in rows {
+        let value = &row.value;
+        if text(value, "schema") != SCHEMA {
+            if text(value, "stage") == "forward" {
                 refusals.extend(serde_json::from_value::<forward::DeadLetter>(value.clone()).ok());
             }
-            letters.push(Letter { position, value, is_open: true });
+            letters.push(row);
         } else if let Ok(r) = serde_json::from_value::<Resolution>(value.clone()) {
             resolutions.push(r);
         } else {
@@ -283,7 +293,8 @@ fn bytes_of(letter: &Value) -> bytes::Bytes {
     }
 }
 
-fn resolved(letter: u64, who: &str, why: &str, at: Time) -> Value {
+/// The record that a letter of stage `decode` is settled.
+pub fn resolved(letter: u64, who: &str, why: &str, at: Time) -> Value {
     json!({ "schema": SCHEMA, "stage": "decode", "letter": letter, "state": "resolved", "who": who, "at": at.to_string(), "why": why })
 }
 
@@ -302,7 +313,8 @@ mod tests {
 
     #[track_caller]
     fn check(rows: Vec<Value>, open: &[u64]) {
-        let rows = rows.into_iter().enumerate().map(|(i, v)| (i as u64, v)).collect();
+        let letter = |(i, value)| Letter { position: i as u64, received: Time(0), value, is_open: true };
+        let rows = rows.into_iter().enumerate().map(letter).collect();
         let book = fold(rows, &Wanted::default());
         let got: Vec<u64> = book.letters.iter().filter(|l| l.is_open).map(|l| l.position).collect();
         assert_eq!(got, open);

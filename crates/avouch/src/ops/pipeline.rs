@@ -212,7 +212,7 @@ fn sinks(answer: Answer, node: &Node) -> Reply {
 }
 
 fn wanted(filter: &RedriveFilter) -> redrive::Wanted {
-    redrive::Wanted { sink: filter.sink.clone(), source: filter.source.clone() }
+    redrive::Wanted { sink: filter.sink.clone(), source: filter.source.clone(), without_bytes: false }
 }
 
 /// Off the runtime: segments are read.
