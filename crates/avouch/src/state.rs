@@ -82,6 +82,24 @@ impl State {
         Ok(rows.into_iter().map(|r| (r.get(0), r.get(1))).collect())
     }
 
+    /// The same, read. A value that cannot be read is left out and said in the log: nothing here is evidence, and one bad row must not
+    /// hide the others.
+    pub async fn list_json<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: &str,
+    ) -> Result<Vec<(String, T)>, Problem> {
+        let mut out = Vec::new();
+        for (key, value) in self.list(kind).await? {
+            match serde_json::from_slice(&value) {
+                Ok(value) => out.push((key, value)),
+                Err(e) => {
+                    tracing::warn!(kind, key, error = %e, "a value of the state file cannot be read, it is left out");
+                }
+            }
+        }
+        Ok(out)
+    }
+
     pub async fn put(&self, kind: &str, key: &str, value: &[u8]) -> Result<(), Problem> {
         self.put_many(&[(kind, key, Some(value))]).await
     }

@@ -4,7 +4,7 @@ use super::finish;
 use crate::answer::Answer;
 use crate::cli::Global;
 use crate::client;
-use crate::node::{Node, ShapeColumns};
+use crate::node::{Node, ShapeColumns, vault_problem};
 use crate::problem::Problem;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -149,6 +149,22 @@ pub fn options_for(node: &Node) -> Result<Options, Problem> {
     let (keys, _) = LocalKeys::open(&paths.kek, Arc::new(SystemRandom), &vault::LocalDisk)
         .map_err(|e| Problem::new(e.code(), e.to_string()).hint(e.hint()))?;
     Ok(Options { keys: Some(Arc::new(keys)), derive: Some(Arc::new(ShapeColumns)), ..Options::default() })
+}
+
+/// The verifier over a node's own files up to now, noted as its newest check: what the page, the schedule and the demo run.
+///
+/// # Errors
+/// The vault is not ours to write, its keys cannot be had, or it cannot be read at all. Damage is in the report.
+pub async fn whole(node: &Node, level: Level) -> Result<vault::verify::Report, Problem> {
+    node.vault()?.checkpoint_now().await.map_err(|e| vault_problem(&e))?;
+    let options = Options { level, ..options_for(node)? };
+    let dir = node.vault_dir.clone();
+    let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
+        .await
+        .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e))?
+        .map_err(|e| vault_problem(&e))?;
+    node.note_check(report.exit_code());
+    Ok(report)
 }
 
 fn event(args: &Verify, files: &[PathBuf], global: &Global) -> Result<u8, Problem> {

@@ -1,7 +1,8 @@
 //! What facts rest on that takes time to read: outbox, keys, dead letters, records of drills, the configuration's files, the
 //! kernel's list of sockets. Read by commands before they answer and by the daemon now and then; looking at a control reads none of it.
 
-use super::pipeline::StoredKey;
+use super::alerting;
+use super::pipeline::{self, StoredKey};
 use super::redrive::{self, Wanted};
 use super::rules;
 use crate::config;
@@ -30,9 +31,8 @@ pub struct Gathered {
 
 /// Reads what facts need. Nothing here changes anything.
 pub async fn gather(node: &Node) -> Gathered {
-    let list = |kind: &'static str| async move { node.state.list(kind).await.unwrap_or_default() };
-    let parcels = list("alert").await.iter().filter_map(|(_, v)| serde_json::from_slice(v).ok()).collect();
-    let keys = list("key").await.iter().filter_map(|(_, v)| serde_json::from_slice(v).ok()).collect();
+    let parcels = alerting::parcels(&node.state).await.unwrap_or_default();
+    let keys = pipeline::stored_keys(&node.state).await.unwrap_or_default();
     let snapshot = node.snapshot();
     let files = node.rules.files.clone();
     let known = node.book.failing_tests();

@@ -1,8 +1,8 @@
 //! The pages at work: crate `web` asks through its trait, this answers with the same functions that the commands use (N6).
 
 use super::pipeline::Pipeline;
-use super::{drills, hub, register};
-use crate::node::{Node, Store, now, vault_problem};
+use super::{alerting, drills, hub, register};
+use crate::node::{Node, Store, now};
 use crate::ops::{self, Caller as Asker};
 use crate::problem::Problem;
 use async_trait::async_trait;
@@ -332,15 +332,7 @@ impl Console for Pages {
                 since: None,
             });
         }
-        let parcels: Vec<alert::Parcel> = self
-            .node
-            .state
-            .list("alert")
-            .await
-            .map_err(bad)?
-            .into_iter()
-            .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-            .collect();
+        let parcels = alerting::parcels(&self.node.state).await.map_err(bad)?;
         let delivered: Vec<&alert::Parcel> =
             parcels.iter().filter(|p| p.state == model::DeliveryState::Delivered).collect();
         let open = parcels.iter().filter(|p| !p.is_finished()).count() as u64;
@@ -593,15 +585,7 @@ impl Console for Pages {
         let state = self.node.hub.state();
         let row =
             state.row(id, now()).ok_or_else(|| ConsoleError::NotFound { what: format!("finding `{id}`") })?;
-        let parcels: Vec<alert::Parcel> = self
-            .node
-            .state
-            .list("alert")
-            .await
-            .map_err(bad)?
-            .into_iter()
-            .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-            .collect();
+        let parcels = alerting::parcels(&self.node.state).await.map_err(bad)?;
         let of_this: Vec<alert::Parcel> =
             parcels.into_iter().filter(|p| p.alerts.iter().any(|a| a.finding == id)).collect();
         let f = row.entry.finding().clone();
@@ -911,14 +895,8 @@ impl Console for Pages {
             .audit(&asker(caller), "vault verified", "asked for", serde_json::json!({}))
             .await
             .map_err(bad)?;
-        let options = crate::cmd::verify::options_for(&self.node).map_err(bad)?;
-        let dir = self.node.vault_dir.clone();
         let started = std::time::Instant::now();
-        let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
-            .await
-            .map_err(|e| bad(Problem::new("internal.task", e.to_string())))?
-            .map_err(|e| bad(vault_problem(&e)))?;
-        self.node.note_check(report.exit_code());
+        let report = crate::cmd::verify::whole(&self.node, vault::verify::Level::Files).await.map_err(bad)?;
         let sealed = self.node.snapshot().segments().iter().map(|s| s.rows).sum::<u64>();
         let verification = Verification {
             at: now(),

@@ -38,18 +38,8 @@ impl Book {
             files.extend(read(path)?);
         }
         let register = Register::load(&files).map_err(|refused| control_problem(&refused))?;
-        let proofs = state
-            .list("proof")
-            .await?
-            .into_iter()
-            .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-            .collect();
-        let attestations = state
-            .list("attestation")
-            .await?
-            .into_iter()
-            .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-            .collect();
+        let proofs = state.list_json("proof").await?.into_iter().map(|(_, p)| p).collect();
+        let attestations = state.list_json("attestation").await?.into_iter().map(|(_, a)| a).collect();
         Ok(Book {
             register,
             proofs: RwLock::new(proofs),

@@ -39,12 +39,7 @@ pub struct SignIn {
 
 impl SignIn {
     pub async fn load(state: &State) -> Result<SignIn, Problem> {
-        let mut sessions = BTreeMap::new();
-        for (key, value) in state.list("session").await? {
-            if let Ok(s) = serde_json::from_slice::<Session>(&value) {
-                sessions.insert(key, s);
-            }
-        }
+        let sessions = state.list_json("session").await?.into_iter().collect();
         Ok(SignIn { links: Mutex::new(BTreeMap::new()), sessions: Mutex::new(sessions) })
     }
 

@@ -5,7 +5,7 @@ use crate::cli::{self, Global};
 use crate::client::{self, DemoMark};
 use crate::config;
 use crate::daemon::pipeline::{Pipeline, StoredKey};
-use crate::daemon::{drills, pages, signin, watch};
+use crate::daemon::{alerting, drills, pages, signin, watch};
 use crate::node::{Node, now, vault_problem};
 use crate::problem::Problem;
 use model::Time;
@@ -251,18 +251,9 @@ impl Demo {
     }
 
     async fn seal(&mut self) -> Result<(), Problem> {
-        let vault = self.node.vault()?.clone();
-        vault.seal_now().await.map_err(|e| vault_problem(&e))?;
-        vault.checkpoint_now().await.map_err(|e| vault_problem(&e))?;
-        let mut options = crate::cmd::verify::options_for(&self.node)?;
-        options.level = vault::verify::Level::Events;
-        let dir = self.node.vault_dir.clone();
-        let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
-            .await
-            .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e))?
-            .map_err(|e| vault_problem(&e))?;
+        self.node.vault()?.seal_now().await.map_err(|e| vault_problem(&e))?;
+        let report = crate::cmd::verify::whole(&self.node, vault::verify::Level::Events).await?;
         let good = report.faults.is_empty();
-        self.node.note_check(report.exit_code());
         let said = if good {
             "checked from the files alone, nothing changed"
         } else {
@@ -298,14 +289,7 @@ impl Demo {
     async fn told(&mut self) -> Result<(), Problem> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         let delivered = loop {
-            let parcels: Vec<alert::Parcel> = self
-                .node
-                .state
-                .list("alert")
-                .await?
-                .into_iter()
-                .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-                .collect();
+            let parcels = alerting::parcels(&self.node.state).await?;
             let n = parcels.iter().filter(|p| p.state == model::DeliveryState::Delivered).count();
             if n > 0 || tokio::time::Instant::now() > deadline {
                 break n;
