@@ -9,6 +9,7 @@ use crate::problem::Problem;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vault::merkle::Vkey;
 use vault::verify::{KnownCheckpoint, Level, Options, Verdict};
 use vault::{LocalKeys, SystemRandom};
 
@@ -126,14 +127,7 @@ pub fn run(args: &Verify, global: &Global) -> Result<u8, Problem> {
 fn options(key: Option<&str>, data_key: Option<&Path>) -> Result<Options, Problem> {
     let mut options = Options::default();
     if let Some(text) = key {
-        let text = match std::fs::read_to_string(text) {
-            Ok(file) => file.trim().to_owned(),
-            Err(_) => text.to_owned(),
-        };
-        options.vkey = Some(text.parse().map_err(|_| {
-            Problem::new("verify.bad_key", format!("`{text}` is no verification key"))
-                .hint("write the vkey text, or the file that holds it: `avouch vault status` prints it")
-        })?);
+        options.vkey = Some(vkey(text)?);
     }
     if let Some(path) = data_key {
         let keys = LocalKeys::read(path).map_err(|e| Problem::new(e.code(), e.to_string()).hint(e.hint()))?;
@@ -141,6 +135,18 @@ fn options(key: Option<&str>, data_key: Option<&Path>) -> Result<Options, Proble
     }
     options.derive = Some(Arc::new(ShapeColumns));
     Ok(options)
+}
+
+/// The key itself, or the file that holds it.
+fn vkey(text: &str) -> Result<Vkey, Problem> {
+    let text = match std::fs::read_to_string(text) {
+        Ok(file) => file.trim().to_owned(),
+        Err(_) => text.to_owned(),
+    };
+    text.parse().map_err(|_| {
+        Problem::new("verify.bad_key", format!("`{text}` is no verification key"))
+            .hint("write the vkey text, or the file that holds it: `avouch vault status` prints it")
+    })
 }
 
 /// Options for checking a node's own vault with its own keys: what drills and the page use.
@@ -161,7 +167,7 @@ pub async fn whole(node: &Node, level: Level) -> Result<vault::verify::Report, P
     let dir = node.vault_dir.clone();
     let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
         .await
-        .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e))?
+        .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e).defect())?
         .map_err(|e| vault_problem(&e))?;
     node.note_check(report.exit_code());
     Ok(report)
@@ -169,7 +175,8 @@ pub async fn whole(node: &Node, level: Level) -> Result<vault::verify::Report, P
 
 fn event(args: &Verify, files: &[PathBuf], global: &Global) -> Result<u8, Problem> {
     let [proof, raw] = files else {
-        return Err(Problem::new("usage.event", "--event takes PROOF and RAW"));
+        return Err(Problem::new("usage.event", "--event takes PROOF and RAW")
+            .hint("`avouch event show ID --proof PROOF` and `avouch event show ID --raw > RAW` make them"));
     };
     let read = |p: &PathBuf| {
         std::fs::read(p).map_err(|e| {
@@ -182,9 +189,7 @@ fn event(args: &Verify, files: &[PathBuf], global: &Global) -> Result<u8, Proble
         return Err(Problem::new("verify.no_key", "a proof is checked with the log's key: --key VKEY")
             .hint("`avouch vault status` prints it; keep it where the vault's host cannot change it"));
     };
-    let Some(vkey) = options(Some(key), None)?.vkey else {
-        return Err(Problem::new("verify.bad_key", "no key"));
-    };
+    let vkey = vkey(key)?;
     let mut answer = Answer::new("avouch.verify.event/1");
     match vault::proof::check(&read(proof)?, &read(raw)?, &vkey) {
         Ok(checked) => {

@@ -162,7 +162,7 @@ pub async fn open(node: &Arc<Node>) -> Result<Alerts, Problem> {
     let outbox = Arc::new(StateOutbox { state: node.state.clone(), vault: node.vault()?.clone() });
     Alerts::open(node.config.alerts.clone(), channels, outbox, Arc::new(Surroundings(Arc::downgrade(node))))
         .await
-        .map_err(|e| Problem::new(e.code(), e.to_string()))
+        .map_err(|e| Problem::new(e.code(), e.to_string()).hint(e.hint()))
 }
 
 fn channels(config: &Config, data: &std::path::Path) -> Result<BTreeMap<String, Arc<dyn Channel>>, Problem> {

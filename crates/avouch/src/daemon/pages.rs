@@ -61,9 +61,11 @@ pub async fn serve(
             }
         }
     };
-    let address = listener
-        .local_addr()
-        .map_err(|e| Problem::new("web.bind", "the listener has no address").because(&e))?;
+    let address = listener.local_addr().map_err(|e| {
+        Problem::new("web.bind", "the listener has no address")
+            .because(&e)
+            .hint("set another address in `server.listen`")
+    })?;
     let mut settings = Settings::new(address);
     settings.public_url.clone_from(&node.config.server.public_url);
     settings.is_tls = settings.public_url.as_ref().is_some_and(|u| u.starts_with("https://"));
@@ -87,7 +89,7 @@ pub async fn serve(
 }
 
 fn bad(p: Problem) -> ConsoleError {
-    let (code, message, hint) = (p.code.to_string(), p.message, p.hint.unwrap_or_default());
+    let (code, hint, message) = (p.code.to_string(), p.hint().to_owned(), p.message);
     if code.ends_with(".unknown") {
         ConsoleError::NotFound { what: message }
     } else if p.exit == 2
@@ -529,7 +531,7 @@ impl Console for Pages {
         proofs.last().map(run_of).ok_or_else(|| ConsoleError::Bad {
             code: "prove.nothing".to_owned(),
             message: format!("`{id}` has nothing to test here"),
-            hint: String::new(),
+            hint: format!("`avouch controls show {id}` says what it needs"),
         })
     }
 

@@ -225,7 +225,11 @@ async fn forward_again(
         why,
     )
     .await
-    .map_err(|e| Problem::new("redrive.vault", "the vault could not be read or written").because(&e))?;
+    .map_err(|e| {
+        Problem::new("redrive.vault", "the vault could not be read or written")
+            .because(&e)
+            .hint("`avouch doctor` says what is wrong with it; what was sent until then is settled, the rest is open")
+    })?;
     report.sent += done.resolved;
     report.refused_again += done.refused_again;
     report.expired += done.expired;

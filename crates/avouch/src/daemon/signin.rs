@@ -118,8 +118,9 @@ impl SignIn {
 /// 256 random bits as text.
 pub fn token() -> Result<String, Problem> {
     let mut bytes = [0u8; 32];
-    ring::rand::SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| Problem::new("internal.random", "the system has no random bytes"))?;
+    ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| {
+        Problem::new("internal.random", "the system has no random bytes")
+            .hint("allow the system call `getrandom` in the service's sandbox")
+    })?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -288,7 +288,7 @@ fn show(id: &str, node: &Node) -> Reply {
     let entry = state.find(id).map_err(|e| problem(&e))?;
     let at = now();
     let Some(row) = state.row(entry.id(), at) else {
-        return Err(Problem::new("finding.unknown", format!("no finding `{id}`")));
+        return Err(problem(&findings::Error::UnknownFinding(id.to_owned())));
     };
     let f = entry.finding();
     let mut answer = Answer::new("avouch.findings.show/1").query(serde_json::json!({ "id": id }));

@@ -218,9 +218,9 @@ fn wanted(filter: &RedriveFilter) -> redrive::Wanted {
 /// Off the runtime: segments are read.
 async fn book(node: &Node, filter: &RedriveFilter) -> Result<redrive::Book, Problem> {
     let (snapshot, wanted) = (node.snapshot(), wanted(filter));
-    tokio::task::spawn_blocking(move || redrive::read(&snapshot, &wanted))
-        .await
-        .map_err(|e| Problem::new("internal.task", "reading dead letters did not finish").because(&e))?
+    tokio::task::spawn_blocking(move || redrive::read(&snapshot, &wanted)).await.map_err(|e| {
+        Problem::new("internal.task", "reading dead letters did not finish").because(&e).defect()
+    })?
 }
 
 pub async fn redrive(args: &Redrive, node: &Node, caller: &Caller) -> Reply {
