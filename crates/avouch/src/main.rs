@@ -7,6 +7,7 @@ mod cmd;
 mod config;
 mod daemon;
 mod demo;
+mod files;
 mod node;
 mod ops;
 mod problem;

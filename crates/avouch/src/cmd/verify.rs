@@ -4,6 +4,7 @@ use super::finish;
 use crate::answer::Answer;
 use crate::cli::Global;
 use crate::client;
+use crate::files;
 use crate::node::{Node, ShapeColumns, vault_problem};
 use crate::problem::Problem;
 use clap::{Args, ValueEnum};
@@ -72,11 +73,7 @@ pub fn run(args: &Verify, global: &Global) -> Result<u8, Problem> {
     options.since =
         args.since.as_deref().map(|s| crate::ops::search::moment(s, crate::node::now())).transpose()?;
     for path in &args.known_checkpoint {
-        let bytes = std::fs::read(path).map_err(|e| {
-            Problem::new("verify.unreadable", format!("cannot read the checkpoint `{}`", path.display()))
-                .because(&e)
-                .hint("name a file that exists")
-        })?;
+        let bytes = read(path, files::NOTE_BYTES_MAX)?;
         options.known_checkpoints.push(KnownCheckpoint { name: path.display().to_string(), bytes });
     }
     let report = vault::verify::verify(&dir, &options)
@@ -137,13 +134,19 @@ fn options(key: Option<&str>, data_key: Option<&Path>) -> Result<Options, Proble
     Ok(options)
 }
 
+fn read(path: &Path, max: u64) -> Result<Vec<u8>, Problem> {
+    files::read(path, max).map_err(|e| {
+        Problem::new("verify.unreadable", format!("cannot read `{}`", path.display()))
+            .because(&e)
+            .hint("name a file that exists: a checkpoint, PROOF or RAW")
+    })
+}
+
 /// The key itself, or the file that holds it.
 fn vkey(text: &str) -> Result<Vkey, Problem> {
-    let text = match std::fs::read_to_string(text) {
-        Ok(file) => file.trim().to_owned(),
-        Err(_) => text.to_owned(),
-    };
-    text.parse().map_err(|_| {
+    let written = files::read_text(Path::new(text), files::TEXT_BYTES_MAX);
+    // What a file holds is not repeated: it may be the wrong one, and a secret.
+    written.as_deref().unwrap_or(text).trim().parse().map_err(|_| {
         Problem::new("verify.bad_key", format!("`{text}` is no verification key"))
             .hint("write the vkey text, or the file that holds it: `avouch vault status` prints it")
     })
@@ -178,20 +181,17 @@ fn event(args: &Verify, files: &[PathBuf], global: &Global) -> Result<u8, Proble
         return Err(Problem::new("usage.event", "--event takes PROOF and RAW")
             .hint("`avouch event show ID --proof PROOF` and `avouch event show ID --raw > RAW` make them"));
     };
-    let read = |p: &PathBuf| {
-        std::fs::read(p).map_err(|e| {
-            Problem::new("verify.unreadable", format!("cannot read `{}`", p.display()))
-                .because(&e)
-                .hint("name a file that exists")
-        })
-    };
     let Some(key) = args.key.as_deref() else {
         return Err(Problem::new("verify.no_key", "a proof is checked with the log's key: --key VKEY")
             .hint("`avouch vault status` prints it; keep it where the vault's host cannot change it"));
     };
     let vkey = vkey(key)?;
     let mut answer = Answer::new("avouch.verify.event/1");
-    match vault::proof::check(&read(proof)?, &read(raw)?, &vkey) {
+    match vault::proof::check(
+        &read(proof, files::NOTE_BYTES_MAX)?,
+        &read(raw, files::EVENT_BYTES_MAX)?,
+        &vkey,
+    ) {
         Ok(checked) => {
             answer.line("proven: this event is in the log, unchanged");
             answer.line(format!(

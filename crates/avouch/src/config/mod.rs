@@ -6,6 +6,7 @@
 pub mod check;
 pub mod tree;
 
+use crate::files;
 use crate::problem::Problem;
 use collect::units::{Size, Span};
 use schemars::JsonSchema;
@@ -427,22 +428,20 @@ fn fragments(path: &Path) -> Vec<PathBuf> {
 
 fn read(path: &Path) -> Result<String, Problem> {
     let name = path.display();
-    let meta = std::fs::metadata(path).map_err(|e| {
-        Problem::new("config.unreadable", format!("cannot read the configuration `{name}`"))
+    let bytes = files::read(path, tree::FILE_BYTES_MAX).map_err(|e| match e.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            Problem::new("config.too_large", format!("`{name}` cannot be a configuration"))
+                .because(&e)
+                .hint("is this the right file? split a real one into `conf.d/*.yaml`")
+        }
+        std::io::ErrorKind::NotFound => {
+            Problem::new("config.unreadable", format!("cannot read the configuration `{name}`"))
+                .because(&e)
+                .hint("`avouch init log-proxy` writes a commented one; name another with `--config FILE`")
+        }
+        _ => Problem::new("config.unreadable", format!("cannot read the configuration `{name}`"))
             .because(&e)
-            .hint("`avouch init log-proxy` writes a commented one; name another with `--config FILE`")
-    })?;
-    if meta.len() > tree::FILE_BYTES_MAX {
-        return Err(Problem::new(
-            "config.too_large",
-            format!("`{name}` has {} bytes; the limit is {}", meta.len(), tree::FILE_BYTES_MAX),
-        )
-        .hint("is this the right file? split a real one into `conf.d/*.yaml`"));
-    }
-    let bytes = std::fs::read(path).map_err(|e| {
-        Problem::new("config.unreadable", format!("cannot read the configuration `{name}`"))
-            .because(&e)
-            .hint("check its owner and mode")
+            .hint("check its owner and mode"),
     })?;
     String::from_utf8(bytes).map_err(|e| {
         Problem::new(

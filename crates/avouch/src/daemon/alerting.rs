@@ -2,6 +2,7 @@
 
 use super::pipeline::notice;
 use crate::config::Config;
+use crate::files;
 use crate::node::{Node, now, own_batch};
 use crate::problem::Problem;
 use crate::state::State;
@@ -137,7 +138,8 @@ pub fn resolve(text: &str) -> Result<Vec<u8>, String> {
             .map_err(|_| format!("the environment has no `{name}`"));
     }
     if let Some(path) = text.strip_prefix("file:") {
-        return std::fs::read(path).map_err(|e| format!("cannot read `{path}`: {e}"));
+        return files::read(std::path::Path::new(path), files::TEXT_BYTES_MAX)
+            .map_err(|e| format!("cannot read `{path}`: {e}"));
     }
     if let Some(command) = text.strip_prefix("exec:") {
         let out = std::process::Command::new("sh")

@@ -2,6 +2,7 @@
 //! are found here, drills are marked here, and undecodable bytes become dead letters here.
 
 use crate::config::Config;
+use crate::files;
 use crate::node::{now, own_batch, vault_problem};
 use crate::problem::Problem;
 use async_trait::async_trait;
@@ -296,7 +297,7 @@ fn zone_file(name: &str) -> Option<Vec<u8>> {
     if name.contains("..") || name.starts_with('/') {
         return None;
     }
-    std::fs::read(std::path::Path::new("/usr/share/zoneinfo").join(name)).ok()
+    files::read(&std::path::Path::new("/usr/share/zoneinfo").join(name), files::TEXT_BYTES_MAX).ok()
 }
 
 impl From<&VaultError> for Problem {

@@ -5,6 +5,7 @@ use super::facts::{self, Facts};
 use super::gather::{self, Gathered};
 use super::rules::RuleBook;
 use crate::config::Config;
+use crate::files;
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use crate::state::State;
@@ -164,7 +165,9 @@ pub fn read(path: &std::path::Path) -> Result<Vec<(String, String)>, Problem> {
     }
     names
         .into_iter()
-        .map(|p| Ok((p.display().to_string(), std::fs::read_to_string(&p).map_err(|e| bad(&e))?)))
+        .map(|p| {
+            Ok((p.display().to_string(), files::read_text(&p, files::TEXT_BYTES_MAX).map_err(|e| bad(&e))?))
+        })
         .collect()
 }
 
