@@ -3,6 +3,7 @@
 
 use crate::answer::{Answer, Reply};
 use crate::cli::{self, Global};
+use crate::files;
 use crate::ops::{Caller, Op};
 use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,8 @@ pub fn demos() -> Vec<DemoMark> {
         if !(name.starts_with("demo") && name.ends_with(".json")) {
             continue;
         }
-        let mark: Option<DemoMark> = std::fs::read(&path).ok().and_then(|b| serde_json::from_slice(&b).ok());
+        let mark: Option<DemoMark> =
+            files::read(&path, files::TEXT_BYTES_MAX).ok().and_then(|b| serde_json::from_slice(&b).ok());
         match mark {
             Some(m) if UnixStream::connect(&m.socket).is_ok() => out.push(m),
             _ => {

@@ -7,9 +7,12 @@ mod cmd;
 mod config;
 mod daemon;
 mod demo;
+mod files;
 mod node;
 mod ops;
 mod problem;
+#[cfg(test)]
+mod scratch;
 mod state;
 
 use std::process::ExitCode;

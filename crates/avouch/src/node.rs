@@ -135,9 +135,10 @@ impl Node {
         let settings = vault_settings(&paths, &config, &loaded.tree.value)?;
         let host = vault::Host::system(Arc::clone(&keys), Arc::clone(&derive));
         let dir = paths.vault.clone();
-        let opening = tokio::task::spawn_blocking(move || Vault::open(&dir, settings, host))
-            .await
-            .map_err(|e| Problem::new("internal.task", "opening the vault did not finish").because(&e))?;
+        let opening =
+            tokio::task::spawn_blocking(move || Vault::open(&dir, settings, host)).await.map_err(|e| {
+                Problem::new("internal.task", "opening the vault did not finish").because(&e).defect()
+            })?;
         let (store, opened) = match opening {
             Ok((vault, opened)) => (Store::Open(vault), opened),
             Err(e @ vault::VaultError::Locked { .. }) if must_exist => {
@@ -311,6 +312,7 @@ fn vault_settings(paths: &Paths, config: &Config, effective: &Value) -> Result<v
         let max_age =
             dataset.retention.max_age.as_deref().map(str::parse).transpose().map_err(|e: String| {
                 Problem::new("config.bad_age", format!("datasets.{name}.retention.max_age: {e}"))
+                    .hint(config::AGES)
             })?;
         let encryption = dataset.encryption.map(|e| match e {
             config::Encryption::Pme => vault::format::leaf::Encryption::Pme,

@@ -1,5 +1,7 @@
 //! One error type for everything a person sees: a stable code, the sentence, where (file, line, caret), and what to do next.
 //! Printed as `interface.md` 1.6 shows; as JSON with `-o json`.
+//!
+//! A problem without a hint cannot be made: [`Problem::new`] gives a [`Draft`], and only [`Draft::hint`] turns it into a problem.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -25,8 +27,9 @@ pub struct Problem {
     /// `area.reason`, stable.
     pub code: Cow<'static, str>,
     pub message: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    /// What to do next; never empty. Private, so that no literal leaves it out.
+    #[serde(default = "no_better_hint")]
+    hint: String,
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "span")]
     pub place: Option<Box<Place>>,
     /// What lies behind it, outermost first.
@@ -37,36 +40,70 @@ pub struct Problem {
     pub exit: u8,
 }
 
+/// A problem that does not say yet what to do about it.
+#[must_use = "a problem is told with what to do about it: end with `.hint(…)`"]
+pub struct Draft(Problem);
+
+impl Draft {
+    /// Adds the chain of `error` as causes.
+    pub fn because(mut self, error: &(dyn std::error::Error + 'static)) -> Draft {
+        let mut next = Some(error);
+        while let Some(e) = next {
+            self.0.causes.push(e.to_string());
+            next = e.source();
+        }
+        self
+    }
+
+    /// What to do next: a command or an edit.
+    pub fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.0.hint = hint.into();
+        if self.0.hint.trim().is_empty() {
+            // Hints of other crates pass through here, and one of them may have none to give.
+            self.0.hint = no_better_hint();
+        }
+        self.0
+    }
+
+    /// The fault is ours: nothing that the person wrote or could change.
+    pub fn defect(self) -> Problem {
+        self.hint("this is a defect of avouch, not of your input: report it with what `avouch doctor` prints and the log around it")
+    }
+}
+
+/// Where nothing better is known.
+fn no_better_hint() -> String {
+    "`avouch doctor` checks disk, keys and settings; the daemon's log says what happened before".to_owned()
+}
+
 impl Problem {
-    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Problem {
-        Problem {
+    #[expect(clippy::new_ret_no_self, reason = "what it gives is no problem before it has a hint")]
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Draft {
+        Draft(Problem {
             code: code.into(),
             message: message.into(),
-            hint: None,
+            hint: String::new(),
             place: None,
             causes: Vec::new(),
             exit: 2,
-        }
+        })
     }
-    pub fn hint(mut self, hint: impl Into<String>) -> Problem {
-        self.hint = Some(hint.into());
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+    /// A further line below the hint.
+    pub fn and(mut self, line: &str) -> Problem {
+        self.hint.push_str("\n      ");
+        self.hint.push_str(line);
         self
     }
-    pub fn at(mut self, place: Place) -> Problem {
-        self.place = Some(Box::new(place));
+    /// Shows the place, where there is one to show.
+    pub fn at(mut self, place: impl Into<Option<Place>>) -> Problem {
+        self.place = place.into().map(Box::new);
         self
     }
     pub fn exit(mut self, exit: u8) -> Problem {
         self.exit = exit;
-        self
-    }
-    /// Adds the chain of `error` as causes.
-    pub fn because(mut self, error: &(dyn std::error::Error + 'static)) -> Problem {
-        let mut next = Some(error);
-        while let Some(e) = next {
-            self.causes.push(e.to_string());
-            next = e.source();
-        }
         self
     }
 
@@ -89,9 +126,7 @@ impl Problem {
             let _ = write!(out, "\n{pad}· {before}╰── {}", p.label);
             let _ = write!(out, "\n{pad}╰────");
         }
-        if let Some(hint) = &self.hint {
-            let _ = write!(out, "\n\nhint: {hint}");
-        }
+        let _ = write!(out, "\n\nhint: {}", self.hint);
         out
     }
 
@@ -116,6 +151,7 @@ mod tests {
     #[test]
     fn reads_like_the_page() {
         let p = Problem::new("config.unknown_key", "unknown key `retenion` in datasets.firewall")
+            .hint("did you mean `retention`?")
             .at(Place {
                 file: "avouch.yaml".into(),
                 line: 41,
@@ -123,8 +159,7 @@ mod tests {
                 length: 8,
                 text: "    retenion: 7d".into(),
                 label: "not a key of a dataset".into(),
-            })
-            .hint("did you mean `retention`?");
+            });
         expect_test::expect![[r#"
             config.unknown_key: unknown key `retenion` in datasets.firewall
                 ╭─[avouch.yaml:41:5]
@@ -135,5 +170,16 @@ mod tests {
 
             hint: did you mean `retention`?"#]]
         .assert_eq(&p.render());
+    }
+    /// What another crate has no hint for, and what an older daemon sends without one, still says where to look.
+    #[test]
+    fn no_problem_is_without_a_hint() {
+        let from_a_crate = Problem::new("a.b", "it broke").hint(" ");
+        let text = serde_json::json!({ "code": "a.b", "message": "it broke" });
+        let from_the_wire: Problem = serde_json::from_value(text).unwrap();
+        for p in [from_a_crate, from_the_wire, Problem::new("internal.task", "it broke").defect()] {
+            assert!(p.render().contains("\n\nhint: "), "{}", p.render());
+            assert!(p.hint().len() > 20 && p.to_json()["error"]["hint"].is_string());
+        }
     }
 }

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Version of the table layout; a newer file is refused by an older binary.
 pub const STATE_VERSION: i64 = 1;
 
+/// What helps against a state file that cannot be used.
+const START_EMPTY: &str = "move `state.db` away to start with empty state: evidence is not in it; cursors restart from the vault's copies";
+
 #[derive(Clone)]
 pub struct State {
     pool: SqlitePool,
@@ -30,7 +33,7 @@ impl State {
         let bad = |e: &sqlx::Error| {
             Problem::new("state.unreadable", format!("cannot open the state file `{}`", path.display()))
                 .because(e)
-                .hint("move the file away to start with empty state: evidence is not in it; cursors restart from the vault's copies")
+                .hint(START_EMPTY)
         };
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -82,6 +85,24 @@ impl State {
         Ok(rows.into_iter().map(|r| (r.get(0), r.get(1))).collect())
     }
 
+    /// The same, read. A value that cannot be read is left out and said in the log: nothing here is evidence, and one bad row must not
+    /// hide the others.
+    pub async fn list_json<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: &str,
+    ) -> Result<Vec<(String, T)>, Problem> {
+        let mut out = Vec::new();
+        for (key, value) in self.list(kind).await? {
+            match serde_json::from_slice(&value) {
+                Ok(value) => out.push((key, value)),
+                Err(e) => {
+                    tracing::warn!(kind, key, error = %e, "a value of the state file cannot be read, it is left out");
+                }
+            }
+        }
+        Ok(out)
+    }
+
     pub async fn put(&self, kind: &str, key: &str, value: &[u8]) -> Result<(), Problem> {
         self.put_many(&[(kind, key, Some(value))]).await
     }
@@ -113,7 +134,9 @@ impl State {
     ) -> Result<Option<T>, Problem> {
         let Some(bytes) = self.get(kind, key).await? else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-            Problem::new("state.unreadable", format!("the stored {kind} `{key}` cannot be read")).because(&e)
+            Problem::new("state.unreadable", format!("the stored {kind} `{key}` cannot be read"))
+                .because(&e)
+                .hint(START_EMPTY)
         })
     }
 
@@ -124,7 +147,7 @@ impl State {
         value: &T,
     ) -> Result<(), Problem> {
         let bytes = serde_json::to_vec(value).map_err(|e| {
-            Problem::new("internal.state", format!("cannot write {kind} `{key}`")).because(&e)
+            Problem::new("internal.state", format!("cannot write {kind} `{key}`")).because(&e).defect()
         })?;
         self.put(kind, key, &bytes).await
     }

@@ -86,14 +86,13 @@ fn check(file: Option<PathBuf>, global: &Global) -> Result<u8, Problem> {
 pub fn refused(problems: Vec<Problem>) -> Problem {
     let more = problems.len().saturating_sub(1);
     let mut all = problems.into_iter();
-    let Some(mut first) = all.next() else {
-        return Problem::new("internal.config", "an empty list of problems");
+    let Some(first) = all.next() else {
+        return Problem::new("internal.config", "an empty list of problems").defect();
     };
-    if more > 0 {
-        let hint = first.hint.take().unwrap_or_default();
-        first.hint = Some(format!("{hint}\n      and {more} more: `avouch config check` shows all"));
+    match more {
+        0 => first,
+        n => first.and(&format!("and {n} more: `avouch config check` shows all")),
     }
-    first
 }
 
 fn show(global: &Global) -> Result<u8, Problem> {

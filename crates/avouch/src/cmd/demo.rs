@@ -22,16 +22,20 @@ pub fn run(args: &Demo, global: &Global) -> Result<u8, Problem> {
         let started = std::time::Instant::now();
         let mut demo = Running::start(global).await?;
         let fate = if args.keep { "kept" } else { "removed when you stop (--keep keeps it)" };
-        say(&format!("Avouch {} · made-up estate \"Harbour Bank\", 2 accounts · everything in {}, {fate}", env!("CARGO_PKG_VERSION"), demo.data.display()));
+        say(&format!(
+            "Avouch {} · made-up estate \"Harbour Bank\", 2 accounts · everything in {}, {fate}",
+            env!("CARGO_PKG_VERSION"),
+            demo.data.display()
+        ));
         let result = async {
             tokio::select! {
                 r = demo.round() => r?,
-                _ = tokio::signal::ctrl_c() => return Err(Problem::new("demo.interrupted", "stopped before the first round was done").exit(130)),
+                _ = tokio::signal::ctrl_c() => return Err(interrupted()),
             }
             demo.invite(args.once)?;
             if let (crate::answer::Form::Html, Some(path)) = (global.form(), &global.output) {
                 let page = summary::of_node(&demo.node, &demo.stages);
-                std::fs::write(path, page).map_err(|e| Problem::new("output.not_written", format!("cannot write `{}`", path.display())).because(&e))?;
+                super::write(path, page.as_bytes())?;
                 say(&format!("summary   {}", path.display()));
             }
             tracing::info!(seconds = started.elapsed().as_secs_f64(), "first round done");
@@ -45,4 +49,10 @@ pub fn run(args: &Demo, global: &Global) -> Result<u8, Problem> {
         }
         result.map(|()| 0)
     })
+}
+
+fn interrupted() -> Problem {
+    Problem::new("demo.interrupted", "stopped before the first round was done")
+        .hint(format!("let it run to its end, which takes seconds: {} demo", crate::cli::program()))
+        .exit(130)
 }

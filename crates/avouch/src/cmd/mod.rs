@@ -83,11 +83,7 @@ fn configuration(data: &std::path::Path, global: &Global) -> Result<crate::confi
 /// Prints an answer where and how the user asked, and gives the exit code with its one line of explanation.
 pub fn finish(answer: &Answer, global: &Global) -> Result<u8, Problem> {
     for (path, text) in &answer.files {
-        std::fs::write(path, text).map_err(|e| {
-            Problem::new("output.not_written", format!("cannot write `{}`", path.display()))
-                .because(&e)
-                .hint("name a file in a folder that exists")
-        })?;
+        write(path, text.as_bytes())?;
     }
     let form = global.form();
     let mut bytes = Vec::new();
@@ -97,11 +93,7 @@ pub fn finish(answer: &Answer, global: &Global) -> Result<u8, Problem> {
             .hint("`-o table`, `-o json`, `-o jsonl` and `-o csv` always work")
     })?;
     match &global.output {
-        Some(path) => std::fs::write(path, &bytes).map_err(|e| {
-            Problem::new("output.not_written", format!("cannot write `{}`", path.display()))
-                .because(&e)
-                .hint("name a file in a folder that exists")
-        })?,
+        Some(path) => write(path, &bytes)?,
         None => {
             print(&bytes)?;
         }
@@ -119,11 +111,22 @@ pub fn finish(answer: &Answer, global: &Global) -> Result<u8, Problem> {
     Ok(code)
 }
 
+/// Writes a file that the user named.
+pub fn write(path: &std::path::Path, bytes: &[u8]) -> Result<(), Problem> {
+    std::fs::write(path, bytes).map_err(|e| {
+        Problem::new("output.not_written", format!("cannot write `{}`", path.display()))
+            .because(&e)
+            .hint("name a file in a folder that exists and that you may write")
+    })
+}
+
 /// Writes bytes to standard output; a closed pipe ends quietly with 0.
 pub fn print(bytes: &[u8]) -> Result<u8, Problem> {
-    completions::write_out(bytes)
-        .map(|()| 0)
-        .map_err(|e| Problem::new("output.not_written", "cannot write to standard output").because(&e))
+    completions::write_out(bytes).map(|()| 0).map_err(|e| {
+        Problem::new("output.not_written", "cannot write to standard output")
+            .because(&e)
+            .hint("write it to a file instead: `--output FILE`")
+    })
 }
 
 /// Terminal width for tables, none when the output is not a terminal or `--wide` is given.
@@ -136,8 +139,9 @@ fn width(global: &Global, form: Form) -> Option<usize> {
 }
 
 pub fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Problem::new("internal.runtime", "cannot start the runtime").because(&e))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
+        Problem::new("internal.runtime", "cannot start the runtime")
+            .because(&e)
+            .hint("raise the limits of threads and open files: `ulimit -u`, `ulimit -n`")
+    })
 }

@@ -71,8 +71,9 @@ pub fn run(args: &Scan, global: &Global) -> Result<u8, Problem> {
     }
     let (set, refused) = rules::rules(&files);
     let n_rules = set.rules.len() + set.correlations.len();
-    let mut engine = detect::Engine::new(set, detect::Settings::default())
-        .map_err(|e| Problem::new("rule.limit", e.to_string()))?;
+    let mut engine = detect::Engine::new(set, detect::Settings::default()).map_err(|e| {
+        Problem::new("rule.limit", e.to_string()).hint("name fewer rule files with `--rules`")
+    })?;
     let (report, seen, occurrences) = read(path, &mut engine, global.quiet);
     if report.records == 0 && report.problems.is_empty() {
         return Err(nothing(path, &report));

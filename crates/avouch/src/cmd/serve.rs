@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(Args)]
 pub struct Serve {
@@ -32,10 +32,7 @@ pub fn run(args: &Serve, global: &Global) -> Result<u8, Problem> {
 }
 
 async fn serve(data: PathBuf, loaded: config::Loaded) -> Result<u8, Problem> {
-    let mut terminate = signal(SignalKind::terminate())
-        .map_err(|e| Problem::new("internal.signal", "cannot wait for signals").because(&e))?;
-    let mut interrupt = signal(SignalKind::interrupt())
-        .map_err(|e| Problem::new("internal.signal", "cannot wait for signals").because(&e))?;
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let node = Arc::new(Node::open(&data, loaded, false).await?);
     if node.kek_created {
         cli::say(&format!(
@@ -72,6 +69,18 @@ async fn serve(data: PathBuf, loaded: config::Loaded) -> Result<u8, Problem> {
     let _ = std::fs::remove_file(client::socket_path(&data));
     cli::say("stopped");
     Ok(0)
+}
+
+/// Waits for a signal of this kind.
+///
+/// # Errors
+/// The system gives no handle for it.
+pub fn on(kind: SignalKind) -> Result<Signal, Problem> {
+    signal(kind).map_err(|e| {
+        Problem::new("internal.signal", "cannot wait for signals")
+            .because(&e)
+            .hint("raise the limit of open files: `ulimit -n`")
+    })
 }
 
 /// Stops sources, lets readers catch up, seals.

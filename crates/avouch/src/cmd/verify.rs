@@ -4,11 +4,13 @@ use super::finish;
 use crate::answer::Answer;
 use crate::cli::Global;
 use crate::client;
-use crate::node::{Node, ShapeColumns};
+use crate::files;
+use crate::node::{Node, ShapeColumns, vault_problem};
 use crate::problem::Problem;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vault::merkle::Vkey;
 use vault::verify::{KnownCheckpoint, Level, Options, Verdict};
 use vault::{LocalKeys, SystemRandom};
 
@@ -71,11 +73,7 @@ pub fn run(args: &Verify, global: &Global) -> Result<u8, Problem> {
     options.since =
         args.since.as_deref().map(|s| crate::ops::search::moment(s, crate::node::now())).transpose()?;
     for path in &args.known_checkpoint {
-        let bytes = std::fs::read(path).map_err(|e| {
-            Problem::new("verify.unreadable", format!("cannot read the checkpoint `{}`", path.display()))
-                .because(&e)
-                .hint("name a file that exists")
-        })?;
+        let bytes = read(path, files::NOTE_BYTES_MAX)?;
         options.known_checkpoints.push(KnownCheckpoint { name: path.display().to_string(), bytes });
     }
     let report = vault::verify::verify(&dir, &options)
@@ -126,14 +124,7 @@ pub fn run(args: &Verify, global: &Global) -> Result<u8, Problem> {
 fn options(key: Option<&str>, data_key: Option<&Path>) -> Result<Options, Problem> {
     let mut options = Options::default();
     if let Some(text) = key {
-        let text = match std::fs::read_to_string(text) {
-            Ok(file) => file.trim().to_owned(),
-            Err(_) => text.to_owned(),
-        };
-        options.vkey = Some(text.parse().map_err(|_| {
-            Problem::new("verify.bad_key", format!("`{text}` is no verification key"))
-                .hint("write the vkey text, or the file that holds it: `avouch vault status` prints it")
-        })?);
+        options.vkey = Some(vkey(text)?);
     }
     if let Some(path) = data_key {
         let keys = LocalKeys::read(path).map_err(|e| Problem::new(e.code(), e.to_string()).hint(e.hint()))?;
@@ -141,6 +132,24 @@ fn options(key: Option<&str>, data_key: Option<&Path>) -> Result<Options, Proble
     }
     options.derive = Some(Arc::new(ShapeColumns));
     Ok(options)
+}
+
+fn read(path: &Path, max: u64) -> Result<Vec<u8>, Problem> {
+    files::read(path, max).map_err(|e| {
+        Problem::new("verify.unreadable", format!("cannot read `{}`", path.display()))
+            .because(&e)
+            .hint("name a file that exists: a checkpoint, PROOF or RAW")
+    })
+}
+
+/// The key itself, or the file that holds it.
+fn vkey(text: &str) -> Result<Vkey, Problem> {
+    let written = files::read_text(Path::new(text), files::TEXT_BYTES_MAX);
+    // What a file holds is not repeated: it may be the wrong one, and a secret.
+    written.as_deref().unwrap_or(text).trim().parse().map_err(|_| {
+        Problem::new("verify.bad_key", format!("`{text}` is no verification key"))
+            .hint("write the vkey text, or the file that holds it: `avouch vault status` prints it")
+    })
 }
 
 /// Options for checking a node's own vault with its own keys: what drills and the page use.
@@ -151,26 +160,38 @@ pub fn options_for(node: &Node) -> Result<Options, Problem> {
     Ok(Options { keys: Some(Arc::new(keys)), derive: Some(Arc::new(ShapeColumns)), ..Options::default() })
 }
 
+/// The verifier over a node's own files up to now, noted as its newest check: what the page, the schedule and the demo run.
+///
+/// # Errors
+/// The vault is not ours to write, its keys cannot be had, or it cannot be read at all. Damage is in the report.
+pub async fn whole(node: &Node, level: Level) -> Result<vault::verify::Report, Problem> {
+    node.vault()?.checkpoint_now().await.map_err(|e| vault_problem(&e))?;
+    let options = Options { level, ..options_for(node)? };
+    let dir = node.vault_dir.clone();
+    let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
+        .await
+        .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e).defect())?
+        .map_err(|e| vault_problem(&e))?;
+    node.note_check(report.exit_code());
+    Ok(report)
+}
+
 fn event(args: &Verify, files: &[PathBuf], global: &Global) -> Result<u8, Problem> {
     let [proof, raw] = files else {
-        return Err(Problem::new("usage.event", "--event takes PROOF and RAW"));
-    };
-    let read = |p: &PathBuf| {
-        std::fs::read(p).map_err(|e| {
-            Problem::new("verify.unreadable", format!("cannot read `{}`", p.display()))
-                .because(&e)
-                .hint("name a file that exists")
-        })
+        return Err(Problem::new("usage.event", "--event takes PROOF and RAW")
+            .hint("`avouch event show ID --proof PROOF` and `avouch event show ID --raw > RAW` make them"));
     };
     let Some(key) = args.key.as_deref() else {
         return Err(Problem::new("verify.no_key", "a proof is checked with the log's key: --key VKEY")
             .hint("`avouch vault status` prints it; keep it where the vault's host cannot change it"));
     };
-    let Some(vkey) = options(Some(key), None)?.vkey else {
-        return Err(Problem::new("verify.bad_key", "no key"));
-    };
+    let vkey = vkey(key)?;
     let mut answer = Answer::new("avouch.verify.event/1");
-    match vault::proof::check(&read(proof)?, &read(raw)?, &vkey) {
+    match vault::proof::check(
+        &read(proof, files::NOTE_BYTES_MAX)?,
+        &read(raw, files::EVENT_BYTES_MAX)?,
+        &vkey,
+    ) {
         Ok(checked) => {
             answer.line("proven: this event is in the log, unchanged");
             answer.line(format!(

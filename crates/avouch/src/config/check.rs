@@ -11,7 +11,9 @@ pub fn against_schema(tree: &Tree, schema: &Value) -> Vec<Problem> {
     let validator = match jsonschema::draft202012::new(schema) {
         Ok(v) => v,
         Err(e) => {
-            return vec![Problem::new("internal.schema", format!("the configuration schema is broken: {e}"))];
+            return vec![
+                Problem::new("internal.schema", format!("the configuration schema is broken: {e}")).defect(),
+            ];
         }
     };
     let mut found: Vec<(String, Problem)> = Vec::new();
@@ -31,10 +33,6 @@ fn explain(
 ) {
     let path = error.instance_path().to_string();
     let name = |p: &str| if p.is_empty() { "the top level".to_owned() } else { dotted(p) };
-    let with_place = |p: Problem, at: &str, label: &str| match tree.place(at, label) {
-        Some(place) => p.at(place),
-        None => p,
-    };
     match error.kind() {
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
             let known = known_keys(schema, &error.schema_path().to_string());
@@ -46,17 +44,18 @@ fn explain(
                     (None, false) => format!("keys here are {}", known.join(", ")),
                     (None, true) => "`avouch config schema` lists all keys".to_owned(),
                 };
-                let p = Problem::new("config.unknown_key", format!("unknown key `{key}` in {}", name(&path)));
-                out.push((
-                    at.clone(),
-                    with_place(p, &at, &format!("not a key of {}", name(&path))).hint(hint),
-                ));
+                let p = Problem::new("config.unknown_key", format!("unknown key `{key}` in {}", name(&path)))
+                    .hint(hint)
+                    .at(tree.place(&at, &format!("not a key of {}", name(&path))));
+                out.push((at, p));
             }
         }
         Kind::Required { property } => {
             let key = property.as_str().unwrap_or_default();
-            let p = Problem::new("config.missing_key", format!("`{key}` is missing in {}", name(&path)));
-            out.push((path.clone(), with_place(p, &path, "needs it").hint(format!("add `{key}: …`"))));
+            let p = Problem::new("config.missing_key", format!("`{key}` is missing in {}", name(&path)))
+                .hint(format!("add `{key}: …`"))
+                .at(tree.place(&path, "needs it"));
+            out.push((path, p));
         }
         // One of several forms: the form whose key was written is the one that was meant, so its inner errors are the real ones.
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
@@ -73,15 +72,17 @@ fn explain(
                 _ => {
                     let value = error.instance().to_string();
                     let short: String = value.chars().take(60).collect();
-                    let p =
-                        Problem::new("config.bad_value", format!("cannot read `{short}` as {}", name(&path)));
                     let forms = alternatives(schema, &error.schema_path().to_string());
                     let hint = if forms.is_empty() {
                         "`avouch config schema` shows the forms that fit".to_owned()
                     } else {
                         format!("one of: {}", forms.join(", "))
                     };
-                    out.push((path.clone(), with_place(p, &path, "does not fit").hint(hint)));
+                    let p =
+                        Problem::new("config.bad_value", format!("cannot read `{short}` as {}", name(&path)))
+                            .hint(hint)
+                            .at(tree.place(&path, "does not fit"));
+                    out.push((path, p));
                 }
             }
         }
@@ -93,19 +94,20 @@ fn explain(
                 .filter_map(|o| o.as_str().map(str::to_owned))
                 .collect();
             let got = error.instance().as_str().map_or_else(|| error.instance().to_string(), str::to_owned);
-            let p = Problem::new("config.bad_value", format!("`{got}` is no value for {}", name(&path)));
             let near = model::nearest(&got, options.iter().map(String::as_str));
             let hint = near
                 .first()
                 .map_or_else(|| format!("one of {}", options.join(", ")), |n| format!("did you mean `{n}`?"));
-            out.push((path.clone(), with_place(p, &path, "not one of the words").hint(hint)));
+            let p = Problem::new("config.bad_value", format!("`{got}` is no value for {}", name(&path)))
+                .hint(hint)
+                .at(tree.place(&path, "not one of the words"));
+            out.push((path, p));
         }
         _ => {
-            let p = Problem::new("config.bad_value", format!("{}: {error}", name(&path)));
-            out.push((
-                path.clone(),
-                with_place(p, &path, "does not fit").hint("`avouch config schema` describes every key"),
-            ));
+            let p = Problem::new("config.bad_value", format!("{}: {error}", name(&path)))
+                .hint("`avouch config schema` describes every key")
+                .at(tree.place(&path, "does not fit"));
+            out.push((path, p));
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod tree;
 
+use crate::files;
 use crate::problem::Problem;
 use collect::units::{Size, Span};
 use schemars::JsonSchema;
@@ -301,10 +302,7 @@ fn bad_value(e: &serde_path_to_error::Error<serde_json::Error>, tree: &Tree) -> 
     };
     let problem = Problem::new("config.bad_value", format!("{key}: {value}{}", e.inner()))
         .hint("`avouch config schema` describes every key");
-    match tree.place(&pointer, "this value") {
-        Some(place) => problem.at(place),
-        None => problem,
-    }
+    problem.at(tree.place(&pointer, "this value"))
 }
 
 /// What the schema cannot see: settings that contradict each other or the world.
@@ -317,18 +315,12 @@ fn meaning(config: &Config, tree: &Tree) -> Vec<Problem> {
             let at = format!("/sources/{name}{setting}");
             let problem =
                 Problem::new(p.code, format!("source `{name}`: {}", p.problem)).hint(p.hint.clone());
-            out.push(match tree.place(&at, "here") {
-                Some(place) => problem.at(place),
-                None => problem,
-            });
+            out.push(problem.at(tree.place(&at, "here")));
         }
     }
     let mut put = |code: &'static str, at: &str, message: String, hint: &str| {
         let problem = Problem::new(code, message).hint(hint.to_owned());
-        out.push(match tree.place(at, "here") {
-            Some(place) => problem.at(place),
-            None => problem,
-        });
+        out.push(problem.at(tree.place(at, "here")));
     };
     let below = |setting: &str| {
         setting.split('.').filter(|s| !s.is_empty()).map(|s| format!("/{s}")).collect::<String>()
@@ -376,10 +368,7 @@ fn meaning(config: &Config, tree: &Tree) -> Vec<Problem> {
                     format!("sources `{other}` and `{name}` both listen on {address}"),
                 )
                 .hint("give one of them another port");
-                out.push(match tree.place(&format!("/sources/{name}"), "listens here too") {
-                    Some(place) => p.at(place),
-                    None => p,
-                });
+                out.push(p.at(tree.place(&format!("/sources/{name}"), "listens here too")));
             }
         }
     }
@@ -387,10 +376,7 @@ fn meaning(config: &Config, tree: &Tree) -> Vec<Problem> {
     if !ip.is_loopback() && config.server.behind_proxy.is_empty() {
         let p = Problem::new("config.open_listener", format!("`{}` is not loopback and no proxy is named", config.server.listen))
             .hint("this build has no TLS of its own for the pages: put a proxy in front and name its range in `server.behind_proxy`");
-        out.push(match tree.place("/server/listen", "would send sessions in clear") {
-            Some(place) => p.at(place),
-            None => p,
-        });
+        out.push(p.at(tree.place("/server/listen", "would send sessions in clear")));
     }
     for (name, dataset) in &config.datasets {
         for (key, text) in [
@@ -400,12 +386,8 @@ fn meaning(config: &Config, tree: &Tree) -> Vec<Problem> {
         ] {
             let Some(text) = text else { continue };
             if text.parse::<vault::format::MaxAge>().is_err() {
-                let p = Problem::new("config.bad_age", format!("cannot read `{text}` as an age"))
-                    .hint("write `7d`, `13mo`, `2y` or `forever`");
-                out.push(match tree.place(&format!("/datasets/{name}/retention/{key}"), "not an age") {
-                    Some(place) => p.at(place),
-                    None => p,
-                });
+                let p = Problem::new("config.bad_age", format!("cannot read `{text}` as an age")).hint(AGES);
+                out.push(p.at(tree.place(&format!("/datasets/{name}/retention/{key}"), "not an age")));
             }
         }
     }
@@ -422,14 +404,14 @@ fn meaning(config: &Config, tree: &Tree) -> Vec<Problem> {
                     None => format!("packs are {}", built_in.join(", ")),
                 },
             );
-            out.push(match tree.place(&format!("/controls/packs/{i}"), "unknown") {
-                Some(place) => p.at(place),
-                None => p,
-            });
+            out.push(p.at(tree.place(&format!("/controls/packs/{i}"), "unknown")));
         }
     }
     out
 }
+
+/// How an age is written, for who wrote it otherwise.
+pub const AGES: &str = "write `7d`, `13mo`, `2y` or `forever`";
 
 fn fragments(path: &Path) -> Vec<PathBuf> {
     let dir = path.parent().unwrap_or(Path::new(".")).join("conf.d");
@@ -446,22 +428,20 @@ fn fragments(path: &Path) -> Vec<PathBuf> {
 
 fn read(path: &Path) -> Result<String, Problem> {
     let name = path.display();
-    let meta = std::fs::metadata(path).map_err(|e| {
-        Problem::new("config.unreadable", format!("cannot read the configuration `{name}`"))
+    let bytes = files::read(path, tree::FILE_BYTES_MAX).map_err(|e| match e.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            Problem::new("config.too_large", format!("`{name}` cannot be a configuration"))
+                .because(&e)
+                .hint("is this the right file? split a real one into `conf.d/*.yaml`")
+        }
+        std::io::ErrorKind::NotFound => {
+            Problem::new("config.unreadable", format!("cannot read the configuration `{name}`"))
+                .because(&e)
+                .hint("`avouch init log-proxy` writes a commented one; name another with `--config FILE`")
+        }
+        _ => Problem::new("config.unreadable", format!("cannot read the configuration `{name}`"))
             .because(&e)
-            .hint("`avouch init log-proxy` writes a commented one; name another with `--config FILE`")
-    })?;
-    if meta.len() > tree::FILE_BYTES_MAX {
-        return Err(Problem::new(
-            "config.too_large",
-            format!("`{name}` has {} bytes; the limit is {}", meta.len(), tree::FILE_BYTES_MAX),
-        )
-        .hint("is this the right file? split a real one into `conf.d/*.yaml`"));
-    }
-    let bytes = std::fs::read(path).map_err(|e| {
-        Problem::new("config.unreadable", format!("cannot read the configuration `{name}`"))
-            .because(&e)
-            .hint("check its owner and mode")
+            .hint("check its owner and mode"),
     })?;
     String::from_utf8(bytes).map_err(|e| {
         Problem::new(

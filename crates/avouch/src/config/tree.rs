@@ -119,10 +119,7 @@ impl Tree {
         let code = if message.contains("duplicate") { "config.duplicate_key" } else { "config.not_yaml" };
         let problem = Problem::new(code, format!("{file}: {message}"))
             .hint("YAML 1.2: two spaces of indent, no tabs, quote text that begins with a special character");
-        match e.location() {
-            Some(l) => problem.at(self.place_of(&spot(file, l), 1, "here")),
-            None => problem,
-        }
+        problem.at(e.location().map(|l| self.place_of(&spot(file, l), 1, "here")))
     }
 
     fn merge(
@@ -158,8 +155,8 @@ impl Tree {
                             "config.duplicate_key",
                             format!("`{}` is set twice{first}", dotted(&at)),
                         )
-                        .at(self.place_of(&here, key_len(&at), "set again here"))
-                        .hint("remove one of the two"),
+                        .hint("remove one of the two")
+                        .at(self.place_of(&here, key_len(&at), "set again here")),
                     );
                 }
                 other => {

@@ -2,6 +2,7 @@
 
 use super::pipeline::notice;
 use crate::config::Config;
+use crate::files;
 use crate::node::{Node, now, own_batch};
 use crate::problem::Problem;
 use crate::state::State;
@@ -18,6 +19,11 @@ use vault::Vault;
 
 /// Dataset of receipts: what a receiver answered, as an event.
 const RECEIPTS: &str = "avouch.delivery";
+/// Kinds of the state file: what waits or went out, what was told of which finding, and the brakes.
+const PARCELS: &str = "alert";
+const TOLD: &str = "alert.told";
+const STORMS: &str = "alert.storm";
+const DRILLS: &str = "alert.drill";
 
 struct StateOutbox {
     state: State,
@@ -28,17 +34,25 @@ fn lost(e: impl std::fmt::Display) -> OutboxError {
     OutboxError(e.to_string())
 }
 
-fn read<T: serde::de::DeserializeOwned>(rows: Vec<(String, Vec<u8>)>) -> Vec<T> {
-    rows.into_iter().filter_map(|(_, v)| serde_json::from_slice(&v).ok()).collect()
+/// Every parcel of the outbox, finished ones included.
+///
+/// # Errors
+/// The state file cannot be read.
+pub async fn parcels(state: &State) -> Result<Vec<Parcel>, Problem> {
+    values(state, PARCELS).await
+}
+
+async fn values<T: serde::de::DeserializeOwned>(state: &State, kind: &str) -> Result<Vec<T>, Problem> {
+    Ok(state.list_json(kind).await?.into_iter().map(|(_, value)| value).collect())
 }
 
 #[async_trait]
 impl Outbox for StateOutbox {
     async fn load(&self) -> Result<Stored, OutboxError> {
-        let told: Vec<Told> = read(self.state.list("alert.told").await.map_err(lost)?);
-        let storms: Vec<Storm> = read(self.state.list("alert.storm").await.map_err(lost)?);
-        let drills: Vec<DrillBudget> = read(self.state.list("alert.drill").await.map_err(lost)?);
-        let parcels: Vec<Parcel> = read(self.state.list("alert").await.map_err(lost)?);
+        let told: Vec<Told> = values(&self.state, TOLD).await.map_err(lost)?;
+        let storms: Vec<Storm> = values(&self.state, STORMS).await.map_err(lost)?;
+        let drills: Vec<DrillBudget> = values(&self.state, DRILLS).await.map_err(lost)?;
+        let parcels = parcels(&self.state).await.map_err(lost)?;
         Ok(Stored {
             book: Book::new(told, storms, drills),
             parcels: parcels.into_iter().filter(|p| !p.is_finished()).collect(),
@@ -54,19 +68,19 @@ impl Outbox for StateOutbox {
         let mut rows: Vec<(&str, String, Option<Vec<u8>>)> = Vec::new();
         let key = |route: &str, id: FindingId| format!("{route}/{id}");
         for (route, id) in &delta.forgotten {
-            rows.push(("alert.told", key(route, *id), None));
+            rows.push((TOLD, key(route, *id), None));
         }
         for t in &delta.told {
-            rows.push(("alert.told", key(&t.route, t.finding), serde_json::to_vec(t).ok()));
+            rows.push((TOLD, key(&t.route, t.finding), serde_json::to_vec(t).ok()));
         }
         for s in &delta.storms {
-            rows.push(("alert.storm", s.route.clone(), serde_json::to_vec(s).ok()));
+            rows.push((STORMS, s.route.clone(), serde_json::to_vec(s).ok()));
         }
         for d in &delta.drills {
-            rows.push(("alert.drill", d.channel.clone(), serde_json::to_vec(d).ok()));
+            rows.push((DRILLS, d.channel.clone(), serde_json::to_vec(d).ok()));
         }
         for p in &delta.parcels {
-            rows.push(("alert", p.id.clone(), serde_json::to_vec(p).ok()));
+            rows.push((PARCELS, p.id.clone(), serde_json::to_vec(p).ok()));
         }
         let changes: Vec<(&str, &str, Option<&[u8]>)> =
             rows.iter().map(|(k, n, v)| (*k, n.as_str(), v.as_deref())).collect();
@@ -74,7 +88,7 @@ impl Outbox for StateOutbox {
     }
 
     async fn find(&self, alert: &str) -> Result<Vec<Parcel>, OutboxError> {
-        let parcels: Vec<Parcel> = read(self.state.list("alert").await.map_err(lost)?);
+        let parcels = parcels(&self.state).await.map_err(lost)?;
         Ok(parcels.into_iter().filter(|p| p.alerts.iter().any(|a| a.id == alert)).collect())
     }
 }
@@ -124,7 +138,8 @@ pub fn resolve(text: &str) -> Result<Vec<u8>, String> {
             .map_err(|_| format!("the environment has no `{name}`"));
     }
     if let Some(path) = text.strip_prefix("file:") {
-        return std::fs::read(path).map_err(|e| format!("cannot read `{path}`: {e}"));
+        return files::read(std::path::Path::new(path), files::TEXT_BYTES_MAX)
+            .map_err(|e| format!("cannot read `{path}`: {e}"));
     }
     if let Some(command) = text.strip_prefix("exec:") {
         let out = std::process::Command::new("sh")
@@ -149,7 +164,7 @@ pub async fn open(node: &Arc<Node>) -> Result<Alerts, Problem> {
     let outbox = Arc::new(StateOutbox { state: node.state.clone(), vault: node.vault()?.clone() });
     Alerts::open(node.config.alerts.clone(), channels, outbox, Arc::new(Surroundings(Arc::downgrade(node))))
         .await
-        .map_err(|e| Problem::new(e.code(), e.to_string()))
+        .map_err(|e| Problem::new(e.code(), e.to_string()).hint(e.hint()))
 }
 
 fn channels(config: &Config, data: &std::path::Path) -> Result<BTreeMap<String, Arc<dyn Channel>>, Problem> {

@@ -2,7 +2,7 @@
 
 use prove::drill::Trouble;
 use prove::drill::tamper::{Done, Mutation};
-use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 fn missing(what: impl Into<String>) -> Trouble {
@@ -46,14 +46,13 @@ fn files(dir: &Path, below: &str, ending: &str) -> Vec<PathBuf> {
 /// Flips one byte of `file` at `offset`.
 fn flip(dir: &Path, file: &Path, offset: u64) -> Result<Done, Trouble> {
     let broke = |e: std::io::Error| missing(format!("scratch: {e}"));
-    let mut bytes = std::fs::read(file).map_err(broke)?;
-    let at = usize::try_from(offset).unwrap_or(usize::MAX);
-    let Some(b) = bytes.get_mut(at) else {
+    if offset >= length(file) {
         return Err(missing(format!("scratch: {} is shorter than {offset}", file.display())));
-    };
-    *b ^= 0x20;
-    let mut out = std::fs::File::create(file).map_err(broke)?;
-    out.write_all(&bytes).map_err(broke)?;
+    }
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open(file).map_err(broke)?;
+    let mut byte = [0_u8];
+    opened.read_exact_at(&mut byte, offset).map_err(broke)?;
+    opened.write_all_at(&byte.map(|b| b ^ 0x20), offset).map_err(broke)?;
     Ok(Done {
         file: file.strip_prefix(dir).unwrap_or(file).display().to_string(),
         offset: Some(offset),
@@ -91,7 +90,7 @@ fn current(dir: &Path, below: &str) -> Vec<PathBuf> {
 fn foreign_key(dir: &Path) -> Result<Done, Trouble> {
     let path = dir.join("log/checkpoint");
     let broke = |e: &dyn std::fmt::Display| missing(format!("scratch: {e}"));
-    let bytes = std::fs::read(&path).map_err(|e| broke(&e))?;
+    let bytes = crate::files::read(&path, crate::files::NOTE_BYTES_MAX).map_err(|e| broke(&e))?;
     let note = vault::merkle::Note::parse(&bytes).map_err(|e| broke(&e))?;
     let checkpoint = vault::merkle::Checkpoint::parse(&note.text).map_err(|e| broke(&e))?;
     let mut seed = [0_u8; 32];

@@ -2,12 +2,13 @@
 //! are found here, drills are marked here, and undecodable bytes become dead letters here.
 
 use crate::config::Config;
+use crate::files;
 use crate::node::{now, own_batch, vault_problem};
 use crate::problem::Problem;
 use async_trait::async_trait;
 use base64::Engine as _;
 use collect::{DeadLetter, DeadLetters, Intake, IntakeError, Receipt, Window};
-use model::{Batch, Provenance, SEQ_NONE};
+use model::{Batch, Provenance, SEQ_NONE, Span};
 use shape::{OpenRun, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -120,10 +121,10 @@ impl Door {
     }
 
     /// Appends what the vault can take and buries what is too long for it, so that one event never holds up its source.
-    async fn store(&self, batch: &Batch) -> Result<Vec<Receipt>, IntakeError> {
+    async fn store(&self, batch: &Batch, ours: &Batch) -> Result<Vec<Receipt>, IntakeError> {
         let is_long = |row: &model::Row| row.raw.len() > self.event_bytes_max;
         if !batch.rows.iter().any(is_long) {
-            return self.append_all(batch).await;
+            return self.append_all(batch, ours).await;
         }
         for (i, row) in batch.rows.iter().enumerate().filter(|(_, r)| is_long(r)) {
             let p = batch.provenance_of(i);
@@ -143,7 +144,7 @@ impl Door {
             self.write(letter).await?;
         }
         let rows = batch.rows.iter().filter(|r| !is_long(r)).copied().collect();
-        let mut stored = self.append_all(&batch.with_rows(rows)).await?.into_iter();
+        let mut stored = self.append_all(&batch.with_rows(rows), ours).await?.into_iter();
         let refused = Receipt::Refused { reason: collect::Refused::TooLarge };
         Ok(batch
             .rows
@@ -152,16 +153,67 @@ impl Door {
             .collect())
     }
 
-    async fn append_all(&self, batch: &Batch) -> Result<Vec<Receipt>, IntakeError> {
+    async fn append_all(&self, batch: &Batch, ours: &Batch) -> Result<Vec<Receipt>, IntakeError> {
         let source: Arc<str> = batch.provenances.first().map_or_else(|| "".into(), |p| Arc::clone(&p.source));
         let plan = self.plans.get(&*source).unwrap_or(&self.standard);
         let shaped = shape::intake(batch, plan, now(), &self.open_runs());
-        let batch = self.mark(shaped);
-        let ack = self.vault.append(batch.clone()).await.map_err(refused)?;
+        let marked = self.mark(shaped);
+        let commit = if ours.is_empty() { marked } else { joined(&marked, ours) };
+        let ack = self.vault.append(commit).await.map_err(refused)?;
         Ok((0..batch.len() as u64)
             .map(|i| Receipt::Durable { shard: ack.shard, seq: ack.first_seq + i })
             .collect())
     }
+
+    /// [`Intake::append`] with events of our own in the same commit: all of it is durable, or nothing.
+    ///
+    /// # Errors
+    /// As for [`Intake::append`].
+    pub async fn append_with(&self, batch: Batch, ours: &Batch) -> Result<Vec<Receipt>, IntakeError> {
+        if batch.rows.iter().all(|r| r.id.is_none()) {
+            return self.store(&batch, ours).await;
+        }
+        let source: Arc<str> = batch.provenances.first().map_or_else(|| "".into(), |p| Arc::clone(&p.source));
+        let window = self.window(&source);
+        let mut window = window.lock().await;
+        let mut fresh = Vec::with_capacity(batch.len());
+        let mut seen = BTreeSet::new();
+        for row in batch.rows.iter() {
+            fresh.push(!window.contains(row.id) && (row.id.is_none() || seen.insert(row.id)));
+        }
+        let rows: Vec<_> = batch.rows.iter().zip(&fresh).filter(|(_, f)| **f).map(|(r, _)| *r).collect();
+        let mut stored = self.store(&batch.with_rows(rows), ours).await?.into_iter();
+        let mut receipts = Vec::with_capacity(batch.len());
+        for (row, is_fresh) in batch.rows.iter().zip(&fresh) {
+            debug_assert_eq!(row.seq, SEQ_NONE);
+            if *is_fresh {
+                receipts.extend(stored.next());
+                window.insert(row.id);
+            } else {
+                receipts.push(Receipt::Duplicate { of: row.id });
+            }
+        }
+        Ok(receipts)
+    }
+}
+
+/// One batch with the rows of both, in this order. Copied into a new arena: only what settles something goes this way.
+fn joined(first: &Batch, second: &Batch) -> Batch {
+    let mut out = Batch::builder();
+    for batch in [first, second] {
+        for (i, row) in batch.rows.iter().enumerate() {
+            let provenance = out.provenance(batch.provenance_of(i).clone());
+            let dataset = out.dataset(batch.dataset_of(i));
+            let key = batch.natural_key(i);
+            let natural_key = if key.is_empty() { Span::EMPTY } else { out.store(key) };
+            let raw = out.store(batch.raw(i));
+            out.push_row(model::Row { raw, natural_key, provenance, dataset, ..*row });
+        }
+        for p in batch.positions.iter() {
+            out.position(&p.key, &p.value);
+        }
+    }
+    out.finish()
 }
 
 fn refused(e: VaultError) -> IntakeError {
@@ -174,30 +226,7 @@ fn refused(e: VaultError) -> IntakeError {
 #[async_trait]
 impl Intake for Door {
     async fn append(&self, batch: Batch) -> Result<Vec<Receipt>, IntakeError> {
-        if batch.rows.iter().all(|r| r.id.is_none()) {
-            return self.store(&batch).await;
-        }
-        let source: Arc<str> = batch.provenances.first().map_or_else(|| "".into(), |p| Arc::clone(&p.source));
-        let window = self.window(&source);
-        let mut window = window.lock().await;
-        let mut fresh = Vec::with_capacity(batch.len());
-        let mut seen = BTreeSet::new();
-        for row in batch.rows.iter() {
-            fresh.push(!window.contains(row.id) && (row.id.is_none() || seen.insert(row.id)));
-        }
-        let rows: Vec<_> = batch.rows.iter().zip(&fresh).filter(|(_, f)| **f).map(|(r, _)| *r).collect();
-        let mut stored = self.store(&batch.with_rows(rows)).await?.into_iter();
-        let mut receipts = Vec::with_capacity(batch.len());
-        for (row, is_fresh) in batch.rows.iter().zip(&fresh) {
-            debug_assert_eq!(row.seq, SEQ_NONE);
-            if *is_fresh {
-                receipts.extend(stored.next());
-                window.insert(row.id);
-            } else {
-                receipts.push(Receipt::Duplicate { of: row.id });
-            }
-        }
-        Ok(receipts)
+        self.append_with(batch, &Batch::default()).await
     }
 
     fn position(&self, key: &str) -> Option<String> {
@@ -268,7 +297,7 @@ fn zone_file(name: &str) -> Option<Vec<u8>> {
     if name.contains("..") || name.starts_with('/') {
         return None;
     }
-    std::fs::read(std::path::Path::new("/usr/share/zoneinfo").join(name)).ok()
+    files::read(&std::path::Path::new("/usr/share/zoneinfo").join(name), files::TEXT_BYTES_MAX).ok()
 }
 
 impl From<&VaultError> for Problem {

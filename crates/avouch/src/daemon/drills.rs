@@ -3,6 +3,7 @@
 
 use super::damage::{copy_folder, damage};
 use super::register;
+use crate::files;
 use crate::node::{Node, now, vault_problem};
 use crate::problem::Problem;
 use async_trait::async_trait;
@@ -393,8 +394,10 @@ impl Hands<'_> {
         self.node.record("avouch.health", &said).await.map_err(|p| missing(p.to_string()))?;
         self.checkpoint().await.map_err(missing)?;
         let newest = self.node.vault_dir.join("log/checkpoint");
-        let bytes = std::fs::read(newest).map_err(|e| missing(format!("disk: no checkpoint: {e}")))?;
-        if std::fs::read(copy.dir.join("log/checkpoint")).is_ok_and(|old| old == bytes) {
+        let bytes = files::read(&newest, files::NOTE_BYTES_MAX)
+            .map_err(|e| missing(format!("disk: no checkpoint: {e}")))?;
+        if files::read(&copy.dir.join("log/checkpoint"), files::NOTE_BYTES_MAX).is_ok_and(|old| old == bytes)
+        {
             return Err(missing("window: the log did not go on"));
         }
         let _ = copy.remembered.set(bytes);

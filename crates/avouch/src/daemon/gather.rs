@@ -1,7 +1,9 @@
 //! What facts rest on that takes time to read: outbox, keys, dead letters, records of drills, the configuration's files, the
 //! kernel's list of sockets. Read by commands before they answer and by the daemon now and then; looking at a control reads none of it.
 
-use super::pipeline::StoredKey;
+use super::alerting;
+use super::pipeline::{self, StoredKey};
+use super::redrive::{self, Wanted};
 use super::rules;
 use crate::config;
 use crate::node::{Node, Store, now};
@@ -15,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Gathered {
     pub parcels: Vec<alert::Parcel>,
     pub keys: Vec<StoredKey>,
-    /// Received times of dead letters, oldest first.
+    /// Received times of the dead letters that nobody has settled, oldest first.
     pub letters: Option<Vec<Time>>,
     /// Sources and sinks whose settings on disk differ from the running ones; `None` without a file.
     pub differing: Option<BTreeSet<String>>,
@@ -29,9 +31,8 @@ pub struct Gathered {
 
 /// Reads what facts need. Nothing here changes anything.
 pub async fn gather(node: &Node) -> Gathered {
-    let list = |kind: &'static str| async move { node.state.list(kind).await.unwrap_or_default() };
-    let parcels = list("alert").await.iter().filter_map(|(_, v)| serde_json::from_slice(v).ok()).collect();
-    let keys = list("key").await.iter().filter_map(|(_, v)| serde_json::from_slice(v).ok()).collect();
+    let parcels = alerting::parcels(&node.state).await.unwrap_or_default();
+    let keys = pipeline::stored_keys(&node.state).await.unwrap_or_default();
     let snapshot = node.snapshot();
     let files = node.rules.files.clone();
     let known = node.book.failing_tests();
@@ -68,17 +69,11 @@ fn failing_tests(files: &[(String, String)]) -> usize {
     report.results.iter().filter(|r| !r.passed()).count() + report.failed.len() + report.untested.len()
 }
 
+/// Resolutions of a re-drive lie in the same dataset: they are no letters, and settle some.
 fn letters(snapshot: &vault::Snapshot) -> Option<Vec<Time>> {
-    const LETTERS: &str = "avouch.dead_letter";
-    let mut out = Vec::new();
-    for meta in snapshot.segments_of(LETTERS) {
-        for batch in snapshot.open_segment(&meta, 0).ok()? {
-            out.extend(batch.ok()?.rows.iter().map(|r| r.received));
-        }
-    }
-    for batch in snapshot.tail(LETTERS).ok()? {
-        out.extend(batch.rows.iter().map(|r| r.received));
-    }
+    let wanted = Wanted { without_bytes: true, ..Wanted::default() };
+    let book = redrive::read(snapshot, &wanted).ok()?;
+    let mut out: Vec<Time> = book.letters.iter().filter(|l| l.is_open).map(|l| l.received).collect();
     out.sort();
     Some(out)
 }
@@ -173,6 +168,7 @@ pub fn is_private(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[track_caller]
     fn check(kernel: &str, expect: &str, private: bool) {
@@ -191,5 +187,19 @@ mod tests {
         check("00000000000000000000000000000000:1F90", "::", false);
         check("0000000000000000FFFF00000100007F:1F90", "127.0.0.1", true);
         assert_eq!(address("junk"), None);
+    }
+
+    /// A settled letter must not wait for a decision for ever, and neither must the record that it is settled.
+    #[tokio::test]
+    async fn only_open_letters_wait_for_a_decision() {
+        let scratch = Scratch::new("letters");
+        let node = scratch.open("{}").await;
+        let letter = serde_json::json!({ "schema": "avouch.dead_letter/1", "stage": "decode", "source": "s", "text": "x" });
+        let first = node.record(forward::DEAD_LETTER_DATASET, &letter).await.unwrap();
+        node.record(forward::DEAD_LETTER_DATASET, &letter).await.unwrap();
+        assert_eq!(letters(&node.snapshot()).unwrap().len(), 2);
+        let settled = redrive::resolved(first.first_seq, "a", "w", now());
+        node.record(forward::DEAD_LETTER_DATASET, &settled).await.unwrap();
+        assert_eq!(letters(&node.snapshot()).unwrap().len(), 1);
     }
 }

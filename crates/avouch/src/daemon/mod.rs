@@ -21,7 +21,7 @@ pub mod socket;
 pub mod watch;
 
 /// Limits that people can run into: name, value, what happens beyond it. Printed in the reference.
-pub const LIMITS: [(&str, &str, &str); 16] = [
+pub const LIMITS: [(&str, &str, &str); 19] = [
     ("syslog message over UDP", "64 KiB", "kept cut, flag `truncated`, `declared_bytes` in the origin"),
     ("syslog message over TCP or TLS", "256 KiB (`max_message`, up to 8 MiB)", "kept cut, flag `truncated`"),
     ("line of a followed file", "1 MiB (`max_line`)", "kept cut, flag `truncated`"),
@@ -44,6 +44,9 @@ pub const LIMITS: [(&str, &str, &str); 16] = [
     ("memory of all questions together", "`query.memory`, 1 GiB", "the question that needs more fails alone"),
     ("time of one question", "`query.time_box`, 60 s", "a partial answer, labelled, exit 3"),
     ("configuration file", "1 MiB", "error `config.too_large`"),
+    ("file of controls, secret or key", "1 MiB", "not read, and the error says so"),
+    ("file of rules", "16 MiB", "error `rule.unreadable`"),
+    ("file of evidence for a confirmation", "64 MiB", "error `attest.too_large`"),
     ("request over the daemon's socket", "1 MiB", "error `daemon.request`"),
     ("evidence kept with a finding", "200 newest events", "all are counted"),
 ];

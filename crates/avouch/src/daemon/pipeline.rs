@@ -6,6 +6,7 @@ use crate::client;
 use crate::node::{Node, now, own_batch, own_batch_from};
 use crate::ops::Caller;
 use crate::problem::Problem;
+use crate::state::State;
 use alert::{Alerts, Notice, Occasion};
 use collect::{Access, AccessLog, ApiKey, Grant, KeyRefusal, KeyRing, Keys, Mode, Running};
 use model::{Provenance, Time};
@@ -61,6 +62,14 @@ pub struct StoredKey {
     pub revoked: Option<Time>,
 }
 
+/// Every intake key, revoked ones included, by id.
+///
+/// # Errors
+/// The state file cannot be read.
+pub async fn stored_keys(state: &State) -> Result<Vec<StoredKey>, Problem> {
+    Ok(state.list_json("key").await?.into_iter().map(|(_, key)| key).collect())
+}
+
 /// The keys in force, swapped when one is made or revoked.
 #[derive(Default)]
 pub struct KeyBook(RwLock<Keys>);
@@ -68,8 +77,7 @@ pub struct KeyBook(RwLock<Keys>);
 impl KeyBook {
     pub async fn reload(&self, node: &Node) -> Result<(), Problem> {
         let mut keys = Vec::new();
-        for (_, value) in node.state.list("key").await? {
-            let Ok(k) = serde_json::from_slice::<StoredKey>(&value) else { continue };
+        for k in stored_keys(&node.state).await? {
             let Some(sha256) = prove::record::unhex(&k.sha256).and_then(|b| <[u8; 32]>::try_from(b).ok())
             else {
                 continue;

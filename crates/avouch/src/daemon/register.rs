@@ -5,6 +5,7 @@ use super::facts::{self, Facts};
 use super::gather::{self, Gathered};
 use super::rules::RuleBook;
 use crate::config::Config;
+use crate::files;
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use crate::state::State;
@@ -38,18 +39,8 @@ impl Book {
             files.extend(read(path)?);
         }
         let register = Register::load(&files).map_err(|refused| control_problem(&refused))?;
-        let proofs = state
-            .list("proof")
-            .await?
-            .into_iter()
-            .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-            .collect();
-        let attestations = state
-            .list("attestation")
-            .await?
-            .into_iter()
-            .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-            .collect();
+        let proofs = state.list_json("proof").await?.into_iter().map(|(_, p)| p).collect();
+        let attestations = state.list_json("attestation").await?.into_iter().map(|(_, a)| a).collect();
         Ok(Book {
             register,
             proofs: RwLock::new(proofs),
@@ -174,7 +165,9 @@ pub fn read(path: &std::path::Path) -> Result<Vec<(String, String)>, Problem> {
     }
     names
         .into_iter()
-        .map(|p| Ok((p.display().to_string(), std::fs::read_to_string(&p).map_err(|e| bad(&e))?)))
+        .map(|p| {
+            Ok((p.display().to_string(), files::read_text(&p, files::TEXT_BYTES_MAX).map_err(|e| bad(&e))?))
+        })
         .collect()
 }
 

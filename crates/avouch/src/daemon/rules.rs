@@ -1,6 +1,7 @@
 //! The detection rules in force: those in the binary, then those that the configuration names.
 
 use crate::config::Config;
+use crate::files;
 use crate::problem::Problem;
 use detect::{Engine, Refusal, Rules, Settings};
 use std::path::Path;
@@ -52,7 +53,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, String)>, Problem> {
                 open.push(entry.map_err(|e| bad(&e))?.path());
             }
         } else if at.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-            let bytes = std::fs::read(&at).map_err(|e| bad(&e))?;
+            let bytes = files::read(&at, files::RULES_BYTES_MAX).map_err(|e| bad(&e))?;
             out.push((at.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
         }
     }

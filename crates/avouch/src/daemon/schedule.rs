@@ -2,8 +2,7 @@
 
 use super::drills::{can_run, exercise};
 use super::register;
-use crate::node::{Node, now, vault_problem};
-use crate::problem::Problem;
+use crate::node::{Node, now};
 use model::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,21 +81,9 @@ async fn due(node: &Node, tried: &mut BTreeMap<String, Time>) {
             tracing::warn!(control = id, problem = %p, "a drill could not be run");
         }
     }
-    if node.last_check().is_none_or(|(t, _)| at.since(t) >= VERIFY_EVERY) {
-        match verify_all(node).await {
-            Ok(exit) => node.note_check(exit),
-            Err(p) => tracing::warn!(problem = %p, "the vault could not be verified"),
-        }
+    if node.last_check().is_none_or(|(t, _)| at.since(t) >= VERIFY_EVERY)
+        && let Err(p) = crate::cmd::verify::whole(node, vault::verify::Level::Files).await
+    {
+        tracing::warn!(problem = %p, "the vault could not be verified");
     }
-}
-
-/// The verifier over this vault's own files; its exit code.
-async fn verify_all(node: &Node) -> Result<u8, Problem> {
-    node.vault()?.checkpoint_now().await.map_err(|e| vault_problem(&e))?;
-    let options = crate::cmd::verify::options_for(node)?;
-    let dir = node.vault_dir.clone();
-    let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
-        .await
-        .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e))?;
-    report.map(|r| r.exit_code()).map_err(|e| vault_problem(&e))
 }

@@ -39,12 +39,7 @@ pub struct SignIn {
 
 impl SignIn {
     pub async fn load(state: &State) -> Result<SignIn, Problem> {
-        let mut sessions = BTreeMap::new();
-        for (key, value) in state.list("session").await? {
-            if let Ok(s) = serde_json::from_slice::<Session>(&value) {
-                sessions.insert(key, s);
-            }
-        }
+        let sessions = state.list_json("session").await?.into_iter().collect();
         Ok(SignIn { links: Mutex::new(BTreeMap::new()), sessions: Mutex::new(sessions) })
     }
 
@@ -123,8 +118,9 @@ impl SignIn {
 /// 256 random bits as text.
 pub fn token() -> Result<String, Problem> {
     let mut bytes = [0u8; 32];
-    ring::rand::SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| Problem::new("internal.random", "the system has no random bytes"))?;
+    ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| {
+        Problem::new("internal.random", "the system has no random bytes")
+            .hint("allow the system call `getrandom` in the service's sandbox")
+    })?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

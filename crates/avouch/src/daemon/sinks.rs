@@ -2,6 +2,7 @@
 //! vault.
 
 use super::pipeline::unknown;
+use crate::files;
 use crate::node::{Node, now, own_batch};
 use crate::problem::Problem;
 use async_trait::async_trait;
@@ -341,6 +342,9 @@ impl Sinks {
     }
 }
 
+/// A line that a drill reads back: its canary is a short event, and a sink's file may hold anything.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
 /// Lines of an NDJSON file, rotated siblings included, that hold the token, with the original record where it is kept.
 fn read_back(path: &std::path::Path, token: &str) -> std::io::Result<Vec<Delivered>> {
     let (dir, stem) = (
@@ -355,12 +359,8 @@ fn read_back(path: &std::path::Path, token: &str) -> std::io::Result<Vec<Deliver
     files.sort();
     let mut out = Vec::new();
     for file in files {
-        let text = std::fs::read(&file)?;
-        for line in text.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            let Ok(line) = std::str::from_utf8(line) else { continue };
-            if !line.contains(token) {
-                continue;
-            }
+        let passed = files::lines(&file, LINE_BYTES_MAX, |line| {
+            let Some(line) = std::str::from_utf8(line).ok().filter(|l| l.contains(token)) else { return };
             let doc: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
             let raw = ["/event/original", "/message"]
                 .iter()
@@ -371,6 +371,9 @@ fn read_back(path: &std::path::Path, token: &str) -> std::io::Result<Vec<Deliver
                 place: file.display().to_string(),
                 answer: line.chars().take(300).collect(),
             });
+        })?;
+        if passed > 0 {
+            tracing::debug!(file = %file.display(), lines = passed, "lines too long for a canary were passed over");
         }
     }
     Ok(out)

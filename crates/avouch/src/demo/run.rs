@@ -5,7 +5,7 @@ use crate::cli::{self, Global};
 use crate::client::{self, DemoMark};
 use crate::config;
 use crate::daemon::pipeline::{Pipeline, StoredKey};
-use crate::daemon::{drills, pages, signin, watch};
+use crate::daemon::{alerting, drills, pages, signin, watch};
 use crate::node::{Node, now, vault_problem};
 use crate::problem::Problem;
 use model::Time;
@@ -20,6 +20,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 const SCALE: usize = 6_000;
 /// Longest wait for the pipeline to settle; far above what two cores need.
 const SETTLE: Duration = Duration::from_secs(120);
+
+/// The demo's own listeners are on this machine: what is in the way is here too.
+const LISTENER_HINT: &str = "run it again with `-v`, which logs what the listener says; a firewall on the loopback interface is the usual cause";
 
 pub struct Demo {
     pub data: PathBuf,
@@ -84,19 +87,13 @@ impl Demo {
         }
         let folders = [data.clone(), data.join("trail"), data.join("siem")];
         for f in &folders {
-            std::fs::create_dir_all(f).map_err(|e| {
-                Problem::new("demo.unwritable", format!("cannot make `{}`", f.display()))
-                    .because(&e)
-                    .hint("name a folder that you may write: --data-dir DIR")
-            })?;
+            std::fs::create_dir_all(f).map_err(|e| unwritable(f, &e))?;
         }
         let text = CONFIG
             .replace("TRAIL", &data.join("trail").display().to_string())
             .replace("SINK", &data.join("siem/received.ndjson").display().to_string());
         let path = data.join("avouch.yaml");
-        std::fs::write(&path, &text).map_err(|e| {
-            Problem::new("demo.unwritable", "cannot write the demo's configuration").because(&e)
-        })?;
+        std::fs::write(&path, &text).map_err(|e| unwritable(&path, &e))?;
         let loaded = config::load(Some(&path), &[]).map_err(crate::cmd::config::refused)?;
         let node = Arc::new(Node::open(&data, loaded, false).await?);
         let pipeline = Pipeline::start(&node).await?;
@@ -130,12 +127,9 @@ impl Demo {
         for (name, bytes) in &estate.cloudtrail_files {
             let path = self.data.join("trail").join(name);
             if let Some(dir) = path.parent() {
-                std::fs::create_dir_all(dir).map_err(|e| {
-                    Problem::new("demo.unwritable", "cannot write the made-up trail").because(&e)
-                })?;
+                std::fs::create_dir_all(dir).map_err(|e| unwritable(dir, &e))?;
             }
-            std::fs::write(&path, bytes)
-                .map_err(|e| Problem::new("demo.unwritable", "cannot write the made-up trail").because(&e))?;
+            std::fs::write(&path, bytes).map_err(|e| unwritable(&path, &e))?;
         }
         // One delivery that was cut on its way, as happens: its readable part is kept, the rest is a dead letter.
         if let Some((name, bytes)) = estate.cloudtrail_files.first() {
@@ -150,7 +144,9 @@ impl Demo {
 
     async fn send_syslog(&self, lines: &[String]) -> Result<(), Problem> {
         let broke = |e: std::io::Error| {
-            Problem::new("demo.syslog", "the demo's syslog listener did not take its lines").because(&e)
+            Problem::new("demo.syslog", "the demo's syslog listener did not take its lines")
+                .because(&e)
+                .hint(LISTENER_HINT)
         };
         let Some(address) = self.pipeline.address("edge-syslog", "tcp://") else { return Ok(()) };
         let mut stream =
@@ -181,7 +177,9 @@ impl Demo {
         let Some(address) = self.pipeline.address("firewall-api", "http://") else { return Ok(()) };
         let host = address.trim_start_matches("http://").to_owned();
         let broke = |e: std::io::Error| {
-            Problem::new("demo.http", "the demo's HTTP intake did not take its events").because(&e)
+            Problem::new("demo.http", "the demo's HTTP intake did not take its events")
+                .because(&e)
+                .hint(LISTENER_HINT)
         };
         for chunk in events.chunks(500) {
             let body = chunk.join("\n");
@@ -197,7 +195,8 @@ impl Demo {
                 return Err(Problem::new(
                     "demo.http",
                     format!("the HTTP intake answered `{}`", answer.lines().next().unwrap_or_default()),
-                ));
+                )
+                .hint(LISTENER_HINT));
             }
         }
         Ok(())
@@ -251,18 +250,9 @@ impl Demo {
     }
 
     async fn seal(&mut self) -> Result<(), Problem> {
-        let vault = self.node.vault()?.clone();
-        vault.seal_now().await.map_err(|e| vault_problem(&e))?;
-        vault.checkpoint_now().await.map_err(|e| vault_problem(&e))?;
-        let mut options = crate::cmd::verify::options_for(&self.node)?;
-        options.level = vault::verify::Level::Events;
-        let dir = self.node.vault_dir.clone();
-        let report = tokio::task::spawn_blocking(move || vault::verify::verify(&dir, &options))
-            .await
-            .map_err(|e| Problem::new("internal.task", "verification did not finish").because(&e))?
-            .map_err(|e| vault_problem(&e))?;
+        self.node.vault()?.seal_now().await.map_err(|e| vault_problem(&e))?;
+        let report = crate::cmd::verify::whole(&self.node, vault::verify::Level::Events).await?;
         let good = report.faults.is_empty();
-        self.node.note_check(report.exit_code());
         let said = if good {
             "checked from the files alone, nothing changed"
         } else {
@@ -298,14 +288,7 @@ impl Demo {
     async fn told(&mut self) -> Result<(), Problem> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         let delivered = loop {
-            let parcels: Vec<alert::Parcel> = self
-                .node
-                .state
-                .list("alert")
-                .await?
-                .into_iter()
-                .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-                .collect();
+            let parcels = alerting::parcels(&self.node.state).await?;
             let n = parcels.iter().filter(|p| p.state == model::DeliveryState::Delivered).count();
             if n > 0 || tokio::time::Instant::now() > deadline {
                 break n;
@@ -421,8 +404,7 @@ impl Demo {
 
 /// Waits for Ctrl-C or SIGTERM; Enter on a terminal prints a new link and ends the old.
 pub async fn wait(demo: &Demo) -> Result<(), Problem> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(|e| Problem::new("internal.signal", "cannot wait for signals").because(&e))?;
+    let mut terminate = crate::cmd::serve::on(tokio::signal::unix::SignalKind::terminate())?;
     let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
     let mut listening = std::io::stdin().is_terminal();
     loop {
@@ -437,6 +419,12 @@ pub async fn wait(demo: &Demo) -> Result<(), Problem> {
             },
         }
     }
+}
+
+fn unwritable(path: &Path, e: &std::io::Error) -> Problem {
+    Problem::new("demo.unwritable", format!("cannot write `{}`", path.display()))
+        .because(e)
+        .hint("name a folder that has room and that you may write: --data-dir DIR")
 }
 
 fn write_mark(path: &Path, data: &Path) {

@@ -50,7 +50,7 @@ pub struct KeyCreate {
 
 use super::Caller;
 use crate::answer::{Answer, Reply};
-use crate::daemon::pipeline::{StoredKey, needs_daemon};
+use crate::daemon::pipeline::{StoredKey, needs_daemon, stored_keys};
 use crate::daemon::signin;
 use crate::node::{Node, now};
 use crate::problem::Problem;
@@ -113,8 +113,7 @@ pub async fn admin(args: &Admin, node: &Node, caller: &Caller) -> Reply {
         }
         What::Key(Key::List) => {
             answer = answer.table(&["key", "source", "made", "by", "ends", "state"]);
-            for (_, v) in node.state.list("key").await? {
-                let Ok(k) = serde_json::from_slice::<StoredKey>(&v) else { continue };
+            for k in stored_keys(&node.state).await? {
                 let state = if k.revoked.is_some() {
                     "revoked"
                 } else if k.expires.known().is_some_and(|e| e <= now()) {

@@ -93,6 +93,7 @@ use super::search::moment;
 use crate::answer::{Answer, Reply};
 use crate::config::Config;
 use crate::daemon::{drills, register, rules, schedule};
+use crate::files;
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use model::ControlState;
@@ -277,19 +278,16 @@ async fn attest(args: &Attest, node: &Node, caller: &Caller) -> Reply {
         .map_err(|p| Problem::new(p.code, p.message.clone()).hint(p.hint.clone()))?;
     let mut evidence = Vec::new();
     for path in &args.evidence {
-        let bytes = std::fs::read(path).map_err(|e| {
-            Problem::new("attest.no_evidence", format!("cannot read the evidence `{}`", path.display()))
+        let bytes = files::read(path, files::EVIDENCE_BYTES_MAX).map_err(|e| match e.kind() {
+            std::io::ErrorKind::FileTooLarge => {
+                Problem::new("attest.too_large", format!("cannot take `{}` as evidence", path.display()))
+                    .because(&e)
+                    .hint("give an excerpt")
+            }
+            _ => Problem::new("attest.no_evidence", format!("cannot read the evidence `{}`", path.display()))
                 .because(&e)
-                .hint("name a file that exists")
+                .hint("name a file that exists"),
         })?;
-        const EVIDENCE_BYTES_MAX: usize = 64 << 20;
-        if bytes.len() > EVIDENCE_BYTES_MAX {
-            return Err(Problem::new(
-                "attest.too_large",
-                format!("`{}` has {} bytes; the limit is {EVIDENCE_BYTES_MAX}", path.display(), bytes.len()),
-            )
-            .hint("give an excerpt"));
-        }
         evidence.push((
             path.file_name().map_or_else(|| "file".to_owned(), |n| n.to_string_lossy().into_owned()),
             model::sha256_hex(&bytes),

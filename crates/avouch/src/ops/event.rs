@@ -51,10 +51,14 @@ pub async fn find(node: &Node, id: &str) -> Result<vault::StoredEvent, Problem> 
         }
     })
     .await
-    .map_err(|e| Problem::new("internal.task", "looking for the event did not finish").because(&e))?;
-    looked.map_err(|e| vault_problem(&e))?.ok_or_else(|| {
-        Problem::new("event.unknown", format!("no event `{id}`")).hint("an id has 22 characters, a position looks like 0:1234; it may have expired: `avouch vault retention`")
-    })
+    .map_err(|e| {
+        Problem::new("internal.task", "looking for the event did not finish").because(&e).defect()
+    })?;
+    looked.map_err(|e| vault_problem(&e))?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &str) -> Problem {
+    Problem::new("event.unknown", format!("no event `{id}`")).hint("an id has 22 characters, a position looks like 0:1234; it may have expired: `avouch vault retention`")
 }
 
 pub async fn event(args: &Event, node: &Node, caller: &Caller) -> Reply {
@@ -65,7 +69,7 @@ pub async fn event(args: &Event, node: &Node, caller: &Caller) -> Reply {
     let stored = find(node, &args.id).await?;
     let batch = &stored.batch;
     let Some(row) = batch.rows.first() else {
-        return Err(Problem::new("event.unknown", format!("no event `{}`", args.id)));
+        return Err(unknown(&args.id));
     };
     let raw = batch.raw(0);
     let dataset = batch.dataset_of(0);
@@ -148,7 +152,10 @@ pub async fn proof(node: &Node, seq: u64) -> Result<String, Problem> {
     let (dir, snapshot) = (node.vault_dir.clone(), node.snapshot());
     let made = tokio::task::spawn_blocking(move || vault::proof::make(&dir, &snapshot, &[seq]))
         .await
-        .map_err(|e| Problem::new("internal.task", "making the proof did not finish").because(&e))?;
+        .map_err(|e| Problem::new("internal.task", "making the proof did not finish").because(&e).defect())?;
     let mut all = made.map_err(|e| Problem::new(e.code(), e.to_string()).hint(e.hint()))?;
-    all.pop().ok_or_else(|| Problem::new("proof.no_event", format!("no proof for 0:{seq}")))
+    all.pop().ok_or_else(|| {
+        Problem::new("proof.no_event", format!("no proof for 0:{seq}"))
+            .hint("search for the event again; it may have expired: `avouch vault retention`")
+    })
 }

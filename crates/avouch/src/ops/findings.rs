@@ -116,6 +116,7 @@ pub enum AlertsCmd {
 use super::Caller;
 use super::search::moment;
 use crate::answer::{Answer, Reply};
+use crate::daemon::alerting;
 use crate::daemon::hub::{by, problem};
 use crate::daemon::pipeline::needs_daemon;
 use crate::node::{Node, now};
@@ -287,7 +288,7 @@ fn show(id: &str, node: &Node) -> Reply {
     let entry = state.find(id).map_err(|e| problem(&e))?;
     let at = now();
     let Some(row) = state.row(entry.id(), at) else {
-        return Err(Problem::new("finding.unknown", format!("no finding `{id}`")));
+        return Err(problem(&findings::Error::UnknownFinding(id.to_owned())));
     };
     let f = entry.finding();
     let mut answer = Answer::new("avouch.findings.show/1").query(serde_json::json!({ "id": id }));
@@ -342,13 +343,7 @@ pub async fn alerts(args: &Alerts, node: &Node) -> Reply {
     match &args.what {
         AlertsCmd::List => {
             answer = answer.table(&["created", "route", "channel", "state", "tries", "title", "answer"]);
-            let mut parcels: Vec<alert::Parcel> = node
-                .state
-                .list("alert")
-                .await?
-                .into_iter()
-                .filter_map(|(_, v)| serde_json::from_slice(&v).ok())
-                .collect();
+            let mut parcels = alerting::parcels(&node.state).await?;
             parcels.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
             for p in &parcels {
                 let last = p.deliveries.last().map(|d| d.receipt.clone()).unwrap_or_default();

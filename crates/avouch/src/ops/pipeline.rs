@@ -212,15 +212,15 @@ fn sinks(answer: Answer, node: &Node) -> Reply {
 }
 
 fn wanted(filter: &RedriveFilter) -> redrive::Wanted {
-    redrive::Wanted { sink: filter.sink.clone(), source: filter.source.clone() }
+    redrive::Wanted { sink: filter.sink.clone(), source: filter.source.clone(), without_bytes: false }
 }
 
 /// Off the runtime: segments are read.
 async fn book(node: &Node, filter: &RedriveFilter) -> Result<redrive::Book, Problem> {
     let (snapshot, wanted) = (node.snapshot(), wanted(filter));
-    tokio::task::spawn_blocking(move || redrive::read(&snapshot, &wanted))
-        .await
-        .map_err(|e| Problem::new("internal.task", "reading dead letters did not finish").because(&e))?
+    tokio::task::spawn_blocking(move || redrive::read(&snapshot, &wanted)).await.map_err(|e| {
+        Problem::new("internal.task", "reading dead letters did not finish").because(&e).defect()
+    })?
 }
 
 pub async fn redrive(args: &Redrive, node: &Node, caller: &Caller) -> Reply {

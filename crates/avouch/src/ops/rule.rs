@@ -61,7 +61,7 @@ pub async fn rule(args: &Rule, node: &Node) -> Reply {
         return reply;
     }
     let What::Explain(e) = &args.what else {
-        return Err(Problem::new("internal.rule", "this part of `rule` needs no vault"));
+        return Err(Problem::new("internal.rule", "this part of `rule` needs no vault").defect());
     };
     let (rules, _) = rules::rules(&in_force(args, &node.config)?);
     let rule = named(&rules, &e.rule)?;
@@ -136,7 +136,8 @@ fn offline(what: &What, in_force: &[(String, String)]) -> Reply {
         }
         What::Test(t) => test(t, in_force),
         What::Explain(_) => {
-            Err(Problem::new("rule.needs_vault", "explaining an event needs its vault, or a file"))
+            Err(Problem::new("rule.needs_vault", "explaining an event needs its vault, or a file")
+                .hint("name a file of records, or the folder that holds the event: `--data-dir DIR`"))
         }
     }
 }
@@ -289,8 +290,10 @@ fn explained(
 ) -> Result<bool, Problem> {
     let dataset = batch.dataset_of(row).to_owned();
     let columns = shape::derive(&dataset, batch);
-    let e = detect::explain(rule, &[], batch, row, Some(&columns))
-        .map_err(|e| Problem::new("rule.limit", e.to_string()))?;
+    let e = detect::explain(rule, &[], batch, row, Some(&columns)).map_err(|e| {
+        Problem::new("rule.limit", e.to_string())
+            .hint("shorten the rule: fewer values and patterns in one selection")
+    })?;
     let mark = |held: bool| if held { "yes" } else { "no " };
     answer.line(format!(
         "{}: {} for {shown} ({})",
