@@ -295,11 +295,11 @@ impl FrameKey {
 /// How much time a batch frame is worth. Any level reads the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effort {
-    /// The disk waits and more commits stand behind this one: no compression. Bytes are then cheaper than time.
+    /// The disk keeps up and more commits stand behind this one: no compression. Bytes are then cheaper than time.
     None,
-    /// The disk waits for bytes: zstd level -5, two thirds of the time and half more bytes (CloudTrail records).
+    /// Nobody is in a hurry, or the disk leaves a little time: zstd level -5, two thirds of the time and half more bytes (CloudTrail records).
     Light,
-    /// The disk has enough to do: level 1. More does not pay: the log is read back once or twice.
+    /// The disk is behind: level 1. More does not pay: the log is read back once or twice.
     Full,
 }
 

@@ -337,8 +337,8 @@ pub(crate) fn run_encoder(shared: &Shared) {
 fn encode(shared: &Shared, draft: DraftCommit) {
     let DraftCommit { wal, frames, first_seq, commit, waiters, foreign_rows } = draft;
     let mut wal = lock(&wal);
-    // A disk that waits for bytes gets them soon; one that is behind leaves time to make them fewer.
-    let effort = shared.queue.effort();
+    let payload = frames.iter().map(|f| f.batch.arena.len()).sum();
+    let effort = shared.queue.effort(payload);
     match frame_bytes(shared, &mut wal, effort, frames, first_seq, commit) {
         Ok((bytes, entry)) => {
             let offset = wal.offset;

@@ -44,6 +44,11 @@ pub(crate) enum Work {
     Stop,
 }
 
+/// What zstd compresses of log payloads in a microsecond at the levels of [`Effort::Full`] and [`Effort::Light`]. Rough figures do:
+/// they decide between waiting and compressing.
+const FULL_BYTES_PER_MICRO: usize = 400;
+const LIGHT_BYTES_PER_MICRO: usize = 1_200;
+
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
@@ -57,7 +62,8 @@ struct State {
     /// Commit that is ready for the syncer.
     slot: Option<Prepared>,
     is_syncing: bool,
-    is_disk_waiting: bool,
+    /// How long the encoder waited for the disk with its last commit.
+    waited: Duration,
     is_closed: bool,
     is_stopped: bool,
 }
@@ -80,15 +86,21 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// How much time the next commit is worth. Where the syncer had nothing to do when it got its last commit, the disk waits for
-    /// the encoder; where another commit waits as well, so do its appenders.
-    pub(crate) fn effort(&self) -> Effort {
+    /// How much time the encoding of the next commit, of `bytes` bytes, is worth. While the encoder stood waiting for the disk it
+    /// could have compressed: a disk that is behind gets fewer bytes. Where the disk keeps up and another commit waits as well, so
+    /// do its appenders, and time is what is short.
+    pub(crate) fn effort(&self, bytes: usize) -> Effort {
         let state = self.lock();
         let is_backed_up = state.draft.is_some() || state.bytes >= state.wanted;
-        match (state.is_disk_waiting, is_backed_up) {
-            (true, true) => Effort::None,
-            (true, false) => Effort::Light,
-            (false, _) => Effort::Full,
+        let affords = |bytes_per_micro: usize| {
+            state.waited >= Duration::from_micros((bytes / bytes_per_micro).try_into().unwrap_or(u64::MAX))
+        };
+        if affords(FULL_BYTES_PER_MICRO) {
+            Effort::Full
+        } else if affords(LIGHT_BYTES_PER_MICRO) || !is_backed_up {
+            Effort::Light
+        } else {
+            Effort::None
         }
     }
 
@@ -218,10 +230,11 @@ impl Queue {
     /// Hands an encoded commit to the syncer, once it has taken the one before.
     pub(crate) fn offer(&self, prepared: Prepared) {
         let mut state = self.lock();
-        state.is_disk_waiting = state.slot.is_none() && !state.is_syncing;
+        let from = Instant::now();
         while state.slot.is_some() && !state.is_stopped {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.waited = from.elapsed();
         if !state.is_stopped {
             state.slot = Some(prepared);
         }
@@ -287,16 +300,17 @@ mod tests {
     #[test]
     fn effort_follows_who_waits() {
         let queue = Queue::default();
-        let set = |is_disk_waiting: bool, bytes: usize| {
+        let set = |waited: u64, queued: usize| {
             let mut state = queue.lock();
-            (state.is_disk_waiting, state.bytes, state.wanted) = (is_disk_waiting, bytes, 4096);
+            (state.waited, state.bytes, state.wanted) = (Duration::from_micros(waited), queued, 4096);
             drop(state);
-            queue.effort()
+            queue.effort(1_200_000)
         };
-        assert_eq!(set(true, 0), Effort::Light, "an idle vault");
-        assert_eq!(set(true, 4096), Effort::None, "the disk and the next commit wait for this one");
-        assert_eq!(set(false, 4096), Effort::Full, "the disk is behind: fewer bytes help");
+        assert_eq!(set(0, 0), Effort::Light, "an idle vault");
+        assert_eq!(set(0, 4096), Effort::None, "the disk keeps up and the next commit waits for this one");
+        assert_eq!(set(1_000, 4096), Effort::Light, "as much as the encoder stood idle");
+        assert_eq!(set(3_000, 4096), Effort::Full, "the disk is behind: fewer bytes help");
         queue.offer_draft(Draft::Close(None, None));
-        assert_eq!(set(true, 0), Effort::None);
+        assert_eq!(set(0, 0), Effort::None);
     }
 }
