@@ -7,6 +7,9 @@
 //! - Of equal keys in one object the last one wins.
 //! - A string where a path wants to go deeper is entered when it is itself a JSON object; one level, not strings in strings.
 //!
+//! - A subtree of which nobody needs anything at once ([`Trie::wait`]) is passed over with its place noted, and opened when somebody
+//!   asks ([`Walker::enter`]): rules ask about parameters of few calls, and parameters are half of a record.
+//!
 //! Inside subtrees that no path needs, only brackets and quotes are checked. An event that breaks off keeps the fields that were
 //! read up to there: an attacker who can spoil the tail of a record must not silence its head.
 
@@ -26,6 +29,13 @@ pub enum Kind {
     List,
 }
 
+impl Kind {
+    #[must_use]
+    pub fn is_scalar(self) -> bool {
+        !matches!(self, Kind::Null | Kind::Object | Kind::List)
+    }
+}
+
 /// A value that some path led to.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
@@ -35,6 +45,31 @@ pub struct Found {
     start: u32,
     end: u32,
     in_scratch: bool,
+}
+
+impl Found {
+    /// A subtree that waits: the node of the trie at which it is opened.
+    const WAITING: u32 = 1 << 31;
+    /// A subtree that was opened: `start..end` are places in [`Walker::found`].
+    const OPENED: u32 = 1 << 30;
+
+    fn waits_at(&self) -> Option<u32> {
+        (self.field != NONE && self.field & Found::WAITING != 0).then_some(self.field & !Found::WAITING)
+    }
+    #[must_use]
+    pub fn is_waiting(&self, node: u32) -> bool {
+        self.field == Found::WAITING | node
+    }
+    /// Where the values of the subtree at `node` were put, if this is it.
+    #[must_use]
+    pub fn opened(&self, node: u32) -> Option<std::ops::Range<usize>> {
+        (self.field == Found::OPENED | node).then_some(self.start as usize..self.end as usize)
+    }
+    /// Bytes of the value, unless it was unescaped.
+    #[must_use]
+    pub fn span(&self) -> Option<std::ops::Range<usize>> {
+        (!self.in_scratch).then_some(self.start as usize..self.end as usize)
+    }
 }
 
 /// What became of one text.
@@ -51,6 +86,8 @@ struct TrieNode {
     /// The path that ends here.
     field: u32,
     has_edges: bool,
+    /// Nothing below is needed at once.
+    can_wait: bool,
     /// One bit per hash of a key below, so that most keys that nobody needs are passed over without a table lookup.
     bloom: [u64; 4],
 }
@@ -64,6 +101,7 @@ struct Edge {
 }
 
 /// The needed paths. Field `i` is the `i`-th path given.
+#[derive(Default)]
 pub struct Trie {
     nodes: Vec<TrieNode>,
     edges: Vec<Edge>,
@@ -90,6 +128,40 @@ impl Trie {
             t.end(node, field);
         }
         t
+    }
+
+    /// Lets every subtree wait in which no path is needed at once. For each field the node whose subtree it waits in.
+    pub fn wait(&mut self, is_needed: impl Fn(u32) -> bool) -> Vec<Option<u32>> {
+        let mut needed: Vec<bool> = self.nodes.iter().map(|n| n.field != NONE && is_needed(n.field)).collect();
+        // A node is made after the one above it, so one pass in each direction is enough.
+        for e in self.edges.iter().rev() {
+            if needed.get(e.child as usize) == Some(&true)
+                && let Some(above) = needed.get_mut(e.node as usize)
+            {
+                *above = true;
+            }
+        }
+        let mut homes: Vec<Option<u32>> = vec![None; self.nodes.len()];
+        let mut out = Vec::new();
+        for e in &self.edges {
+            let Some(n) = self.nodes.get_mut(e.child as usize) else { continue };
+            n.can_wait = n.has_edges && needed.get(e.child as usize) == Some(&false);
+            let above = homes.get(e.node as usize).copied().flatten();
+            let home = above.or_else(|| n.can_wait.then_some(e.child));
+            if let Some(h) = homes.get_mut(e.child as usize) {
+                *h = home;
+            }
+            if n.field != NONE {
+                let field = n.field as usize;
+                if out.len() <= field {
+                    out.resize(field + 1, None);
+                }
+                if let Some(slot) = out.get_mut(field).filter(|s| s.is_none()) {
+                    *slot = home;
+                }
+            }
+        }
+        out
     }
 
     fn end(&mut self, node: u32, field: u32) {
@@ -157,7 +229,7 @@ impl Trie {
 
 impl TrieNode {
     fn new() -> TrieNode {
-        TrieNode { field: NONE, has_edges: false, bloom: [0; 4] }
+        TrieNode { field: NONE, has_edges: false, can_wait: false, bloom: [0; 4] }
     }
 }
 
@@ -202,39 +274,79 @@ pub struct Walker {
     serial: u32,
     is_careful: bool,
     is_embedded: bool,
+    is_opening: bool,
     has_duplicates: bool,
 }
 
 impl Walker {
-    /// Collects the fields of `trie` from `text` into `self.found`.
+    /// Forgets what was found.
+    pub fn clear(&mut self) {
+        self.found.clear();
+        self.scratch.clear();
+    }
+
+    /// Bytes that what was found takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.scratch.len() + self.found.len() * size_of::<Found>()
+    }
+
+    /// Collects the fields of `trie` from `text` into `self.found`, behind what is there.
     pub fn walk(&mut self, trie: &Trie, text: &str) -> Walked {
+        self.is_opening = false;
+        let outcome = self.rounds(trie, |walker| {
+            let mut cur = Cursor { text, at: 0 };
+            cur.space();
+            if cur.peek() != Some(b'{') {
+                return Err(Stop::Malformed);
+            }
+            walker.object(trie, &mut cur, 0, 0)?;
+            cur.space();
+            if cur.peek().is_some() { Err(Stop::Malformed) } else { Ok(()) }
+        });
+        Walked { is_malformed: outcome.is_err(), has_duplicates: self.has_duplicates }
+    }
+
+    /// Opens the subtree that waits at place `at`: its values go behind everything that was found, and the place leads to them.
+    /// `text` holds the bytes of the subtree.
+    pub fn enter(&mut self, trie: &Trie, at: usize, text: &str) {
+        let Some((place, node)) = self.found.get(at).and_then(|f| Some((*f, f.waits_at()?))) else { return };
+        let first = self.found.len();
+        self.is_opening = true;
+        // What can be read before it breaks off counts, as in the whole.
+        let _ = self.rounds(trie, |walker| walker.value(trie, &mut Cursor { text, at: 0 }, node, 1));
+        for f in self.found.iter_mut().skip(first).filter(|f| !f.in_scratch) {
+            f.start = f.start.saturating_add(place.start);
+            f.end = f.end.saturating_add(place.start);
+        }
+        let n = |v: usize| u32::try_from(v).unwrap_or(u32::MAX);
+        let (start, end) = (n(first), n(self.found.len()));
+        if let Some(f) = self.found.get_mut(at) {
+            *f = Found { field: Found::OPENED | node, start, end, ..place };
+        }
+    }
+
+    fn rounds(
+        &mut self,
+        trie: &Trie,
+        mut walk: impl FnMut(&mut Walker) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
         self.stamps.resize(trie.edges.len(), 0);
         self.has_duplicates = false;
         self.is_embedded = false;
+        let (found, scratch) = (self.found.len(), self.scratch.len());
         let mut outcome = Err(Stop::Careful);
         // The careful walk never asks for itself, so two rounds are enough.
         for is_careful in [false, true] {
             self.is_careful = is_careful;
-            self.found.clear();
-            self.scratch.clear();
-            let mut cur = Cursor { text, at: 0 };
-            cur.space();
-            outcome = if cur.peek() == Some(b'{') {
-                self.object(trie, &mut cur, 0, 0)
-            } else {
-                Err(Stop::Malformed)
-            };
-            if outcome.is_ok() {
-                cur.space();
-                if cur.peek().is_some() {
-                    outcome = Err(Stop::Malformed);
-                }
-            }
+            self.found.truncate(found);
+            self.scratch.truncate(scratch);
+            outcome = walk(self);
             if !matches!(outcome, Err(Stop::Careful)) {
                 break;
             }
         }
-        Walked { is_malformed: outcome.is_err(), has_duplicates: self.has_duplicates }
+        outcome
     }
 
     /// Text of `f`: unescaped for strings, as written for everything else.
@@ -383,6 +495,12 @@ impl Walker {
     fn value(&mut self, trie: &Trie, cur: &mut Cursor<'_>, node: u32, depth: usize) -> Result<(), Stop> {
         let Some(n) = trie.nodes.get(node as usize) else { return Err(Stop::Malformed) };
         let start = cur.at;
+        if n.can_wait && !self.is_opening && !self.is_careful && !self.is_embedded {
+            let mark = self.push(Found::WAITING | node, Kind::Object, start, cur.text.len());
+            cur.skip_value()?;
+            self.close(Some(mark), cur.at);
+            return Ok(());
+        }
         match cur.peek() {
             Some(b'"') => {
                 let (from, to, has_escape) = cur.string()?;
