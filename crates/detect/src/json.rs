@@ -7,7 +7,7 @@
 //! - Of equal keys in one object the last one wins.
 //! - A string where a path wants to go deeper is entered when it is itself a JSON object; one level, not strings in strings.
 //!
-//! - A subtree of which nobody needs anything at once ([`Trie::wait`]) is passed over with its place noted, and opened when somebody
+//! - A subtree of which nobody needs anything at once ([`Trie::wait`]) is passed over with its place noted, and entered when somebody
 //!   asks ([`Walker::enter`]): rules ask about parameters of few calls, and parameters are half of a record.
 //!
 //! Inside subtrees that no path needs, only brackets and quotes are checked. An event that breaks off keeps the fields that were
@@ -48,22 +48,24 @@ pub struct Found {
 }
 
 impl Found {
-    /// A subtree that waits: the node of the trie at which it is opened.
+    /// A subtree that waits: the node of the trie at which it is entered.
     const WAITING: u32 = 1 << 31;
-    /// A subtree that was opened: `start..end` are places in [`Walker::found`].
-    const OPENED: u32 = 1 << 30;
+    /// A subtree that was entered: `start..end` are places in [`Walker::found`].
+    const ENTERED: u32 = 1 << 30;
 
     fn waits_at(&self) -> Option<u32> {
-        (self.field != NONE && self.field & Found::WAITING != 0).then_some(self.field & !Found::WAITING)
+        (self.field & Found::WAITING != 0).then_some(self.field & !Found::WAITING)
     }
+    /// The node of a subtree that waits or waited, and has been entered since.
     #[must_use]
-    pub fn is_waiting(&self, node: u32) -> bool {
-        self.field == Found::WAITING | node
+    pub fn apart(&self) -> Option<u32> {
+        (self.field & (Found::WAITING | Found::ENTERED) != 0)
+            .then_some(self.field & !(Found::WAITING | Found::ENTERED))
     }
     /// Where the values of the subtree at `node` were put, if this is it.
     #[must_use]
-    pub fn opened(&self, node: u32) -> Option<std::ops::Range<usize>> {
-        (self.field == Found::OPENED | node).then_some(self.start as usize..self.end as usize)
+    pub fn entered(&self, node: u32) -> Option<std::ops::Range<usize>> {
+        (self.field == Found::ENTERED | node).then_some(self.start as usize..self.end as usize)
     }
     /// Bytes of the value, unless it was unescaped.
     #[must_use]
@@ -307,7 +309,7 @@ impl Walker {
         Walked { is_malformed: outcome.is_err(), has_duplicates: self.has_duplicates }
     }
 
-    /// Opens the subtree that waits at place `at`: its values go behind everything that was found, and the place leads to them.
+    /// Enters the subtree that waits at place `at`: its values go behind everything that was found, and the place leads to them.
     /// `text` holds the bytes of the subtree.
     pub fn enter(&mut self, trie: &Trie, at: usize, text: &str) {
         let Some((place, node)) = self.found.get(at).and_then(|f| Some((*f, f.waits_at()?))) else { return };
@@ -322,7 +324,7 @@ impl Walker {
         let n = |v: usize| u32::try_from(v).unwrap_or(u32::MAX);
         let (start, end) = (n(first), n(self.found.len()));
         if let Some(f) = self.found.get_mut(at) {
-            *f = Found { field: Found::OPENED | node, start, end, ..place };
+            *f = Found { field: Found::ENTERED | node, start, end, ..place };
         }
     }
 

@@ -8,6 +8,7 @@ use crate::json::{Found, Kind, Walked, Walker};
 use model::{Batch, Column, Columns};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Bytes of kept values after which a chunk ends early (16 MiB).
 const KEPT_BYTES: usize = 16 << 20;
@@ -36,8 +37,62 @@ struct KeptRow {
     is_json: bool,
 }
 
+/// Where the values of one slot, or the subtrees that wait at one node, are in [`Walker::found`]: first and last, if `serial` is
+/// the one of the row that is asked about.
+#[derive(Clone, Copy, Default)]
+struct Places {
+    serial: u32,
+    first: u32,
+    last: u32,
+}
+
+/// The founds of one row by what they are, for whoever asks for many fields of it.
+#[derive(Default)]
+struct Directory {
+    row: Option<usize>,
+    serial: u32,
+    slots: Vec<Places>,
+    nodes: Vec<Places>,
+}
+
+impl Directory {
+    fn turn_to(&mut self, row: usize) {
+        self.row = Some(row);
+        self.serial = self.serial.wrapping_add(1);
+        // Zero is "of no row", so a wrap of the counter must forget everything.
+        if self.serial == 0 {
+            self.slots.clear();
+            self.nodes.clear();
+            self.serial = 1;
+        }
+    }
+
+    fn note(&mut self, at: usize, found: &Found) {
+        let (list, i) = match found.apart() {
+            Some(node) => (&mut self.nodes, node as usize),
+            None => (&mut self.slots, found.field as usize),
+        };
+        if list.len() <= i {
+            list.resize(i + 1, Places::default());
+        }
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
+        if let Some(p) = list.get_mut(i) {
+            let first = if p.serial == self.serial { p.first } else { at };
+            *p = Places { serial: self.serial, first, last: at };
+        }
+    }
+
+    fn places(&self, of: &[Places], i: u32) -> Range<usize> {
+        match of.get(i as usize) {
+            Some(p) if p.serial == self.serial => p.first as usize..p.last as usize + 1,
+            _ => 0..0,
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Kept {
+    directory: Directory,
     walker: Walker,
     rows: Vec<KeptRow>,
     /// Events that are not UTF-8, as they were read.
@@ -49,6 +104,7 @@ pub struct Kept {
 
 impl Kept {
     pub fn clear(&mut self) {
+        self.directory.row = None;
         self.walker.clear();
         self.rows.clear();
         self.mended.clear();
@@ -79,6 +135,16 @@ impl Kept {
         self.mended.insert(self.rows.len().saturating_sub(1), text);
     }
 
+    /// The same for one of many fields of `row`.
+    fn each_of_many(&mut self, chunk: &Chunk<'_>, row: usize, field: u32, f: impl FnMut(Kind, &str)) {
+        if self.directory.row != Some(row)
+            && let Some(kept) = self.rows.get(row).copied()
+        {
+            self.turn_to(row, kept);
+        }
+        self.each(chunk, row, field, f);
+    }
+
     /// Calls `f` with the values of `field` in `row` of the chunk.
     pub fn each(&mut self, chunk: &Chunk<'_>, row: usize, field: u32, mut f: impl FnMut(Kind, &str)) {
         let Some(kept) = self.rows.get(row).copied() else { return };
@@ -98,7 +164,38 @@ impl Kept {
         }
     }
 
+    /// Values of a slot of one row, which may lie in subtrees that wait at node `home`.
     fn raw(
+        &mut self,
+        chunk: &Chunk<'_>,
+        row: usize,
+        kept: KeptRow,
+        (slot, home): (u32, Option<u32>),
+        mut f: impl FnMut(Kind, &str),
+    ) {
+        if self.directory.row != Some(row) {
+            return self.scan(chunk, row, kept, (slot, home), f);
+        }
+        let mut places = self.directory.places(&self.directory.slots, slot);
+        if let Some(node) = home.filter(|_| places.is_empty()) {
+            for at in self.directory.places(&self.directory.nodes, node) {
+                for inner in self.enter(chunk, row, at, node, true) {
+                    if let Some(found) = self.walker.found.get(inner) {
+                        self.directory.note(inner, found);
+                    }
+                }
+            }
+            places = self.directory.places(&self.directory.slots, slot);
+        }
+        for at in places {
+            if let Some(found) = self.walker.found.get(at).filter(|f| f.field == slot).copied() {
+                self.value(chunk, row, &found, &mut f);
+            }
+        }
+    }
+
+    /// The same without the directory.
+    fn scan(
         &mut self,
         chunk: &Chunk<'_>,
         row: usize,
@@ -110,16 +207,42 @@ impl Kept {
             let Some(found) = self.walker.found.get(at).copied() else { return };
             if found.field == slot {
                 self.value(chunk, row, &found, &mut f);
-            } else if let Some(node) = home {
-                if found.is_waiting(node) {
-                    let Kept { walker, mended, .. } = self;
-                    let text = text_of(mended, chunk, row, &found);
-                    walker.enter(&chunk.program.fields.trie, at, text);
-                }
-                let opened = self.walker.found.get(at).and_then(|f| f.opened(node));
-                for inner in opened.unwrap_or(0..0) {
+            } else if let Some(node) = home
+                && found.apart() == Some(node)
+            {
+                for inner in self.enter(chunk, row, at, node, false) {
                     if let Some(found) = self.walker.found.get(inner).filter(|f| f.field == slot).copied() {
                         self.value(chunk, row, &found, &mut f);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the values of the subtree at place `at` are, if it waited at `node` or (unless `is_new`) was entered before.
+    fn enter(&mut self, chunk: &Chunk<'_>, row: usize, at: usize, node: u32, is_new: bool) -> Range<usize> {
+        let Some(found) = self.walker.found.get(at).copied() else { return 0..0 };
+        if let Some(range) = found.entered(node) {
+            return if is_new { 0..0 } else { range };
+        }
+        if found.apart() != Some(node) {
+            return 0..0;
+        }
+        let text = text_of(&self.mended, chunk, row, &found);
+        self.walker.enter(&chunk.program.fields.trie, at, text);
+        self.walker.found.get(at).and_then(|f| f.entered(node)).unwrap_or(0..0)
+    }
+
+    /// Makes the directory of `row`.
+    fn turn_to(&mut self, row: usize, kept: KeptRow) {
+        self.directory.turn_to(row);
+        for at in kept.from..kept.to {
+            let Some(found) = self.walker.found.get(at) else { return };
+            self.directory.note(at, found);
+            if let Some(range) = found.apart().and_then(|node| found.entered(node)) {
+                for inner in range {
+                    if let Some(found) = self.walker.found.get(inner) {
+                        self.directory.note(inner, found);
                     }
                 }
             }
@@ -194,7 +317,7 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     pub fn each(&mut self, row: usize, field: u32, f: impl FnMut(Kind, &str)) {
-        self.kept.each(self.chunk, row.wrapping_sub(self.chunk.start), field, f);
+        self.kept.each_of_many(self.chunk, row.wrapping_sub(self.chunk.start), field, f);
     }
 
     #[must_use]
