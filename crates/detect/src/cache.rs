@@ -16,6 +16,9 @@ pub const VALUE_BYTES_MAX: usize = 1_024;
 
 /// Lookups after which a cache asks itself whether it helps.
 const TRIAL: u32 = 1_024;
+/// Found of them that make it worth while. Below, most lookups also pay for an insertion, into memory that is in no processor's
+/// cache.
+const FOUND_MIN: u32 = TRIAL / 2;
 /// Lookups during which a cache that did not help stands aside.
 const PAUSE: u32 = 8_192;
 
@@ -69,7 +72,7 @@ impl<V: Clone + Default> Cache<V> {
         }
         self.n_lookups += 1;
         if self.n_lookups >= TRIAL {
-            if self.n_found < TRIAL / 8 {
+            if self.n_found < FOUND_MIN {
                 self.pause = PAUSE;
             }
             (self.n_lookups, self.n_found) = (0, 0);

@@ -109,12 +109,14 @@ pub struct Trie {
     edges: Vec<Edge>,
     /// Open addressing over (node, key); entries are edge index + 1.
     table: Vec<u32>,
+    /// Tells this trie from others: what a walker has learnt holds for one.
+    mark: u64,
 }
 
 impl Trie {
     #[must_use]
     pub fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Trie {
-        let mut t = Trie { nodes: vec![TrieNode::new()], edges: Vec::new(), table: vec![0; 16] };
+        let mut t = Trie { nodes: vec![TrieNode::new()], edges: Vec::new(), table: vec![0; 16], mark: 0 };
         for (i, path) in paths.into_iter().enumerate() {
             let field = u32::try_from(i).unwrap_or(NONE);
             let steps: Vec<&str> = path.steps().collect();
@@ -128,6 +130,7 @@ impl Trie {
                 node = t.child(node, step.as_bytes(), false);
             }
             t.end(node, field);
+            t.mark = crate::cache::hash(t.mark, path.as_str().as_bytes());
         }
         t
     }
@@ -258,6 +261,60 @@ fn slot(node: u32, key: &[u8]) -> usize {
     (mixed >> 32) as usize
 }
 
+/// Longest key that is guessed, quotes and colon included.
+const GUESS_BYTES_MAX: usize = 64;
+/// Most guesses per node. Records of one source have one order of keys with gaps; an object with more keys is a map of data.
+const GUESSES_MAX: usize = 48;
+
+/// A key that came at this point before: `"key":` as it was written, and what it leads to. Records repeat their keys in the same
+/// order, so most keys need neither be scanned nor looked up.
+struct Guess {
+    text: Box<[u8]>,
+    /// The first eight bytes and those that count in them, the second eight, the last eight: together all bytes up to 24.
+    first: u64,
+    mask: u64,
+    second: u64,
+    last: u64,
+    edge: Option<u32>,
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    let word: [u8; 8] = bytes.get(at..at + 8)?.try_into().ok()?;
+    Some(u64::from_le_bytes(word))
+}
+
+impl Guess {
+    fn new(text: &[u8], edge: Option<u32>) -> Guess {
+        let mut first = [0; 8];
+        first.iter_mut().zip(text).for_each(|(f, t)| *f = *t);
+        let mask = if text.len() < 8 { (1 << (8 * text.len())) - 1 } else { u64::MAX };
+        Guess {
+            first: u64::from_le_bytes(first),
+            mask,
+            second: if text.len() < 16 { 0 } else { word(text, 8).unwrap_or(0) },
+            last: text.len().checked_sub(8).and_then(|at| word(text, at)).unwrap_or(0),
+            text: text.into(),
+            edge,
+        }
+    }
+
+    /// Whether `bytes` go on with this key at `at`. The end of a text is not guessed.
+    #[inline]
+    fn holds(&self, bytes: &[u8], at: usize) -> bool {
+        let n = self.text.len();
+        if word(bytes, at).is_none_or(|w| (w ^ self.first) & self.mask != 0) {
+            return false;
+        }
+        if n <= 8 {
+            return true;
+        }
+        if word(bytes, at + n - 8) != Some(self.last) || n >= 16 && word(bytes, at + 8) != Some(self.second) {
+            return false;
+        }
+        n <= 24 || bytes.get(at..at + n) == Some(&self.text)
+    }
+}
+
 /// Why a pass over a text stopped early.
 enum Stop {
     Malformed,
@@ -274,6 +331,10 @@ pub struct Walker {
     key: String,
     stamps: Vec<u32>,
     serial: u32,
+    /// By node, in the order in which the keys come.
+    guesses: Vec<Vec<Guess>>,
+    /// The trie that the guesses are about.
+    mark: u64,
     is_careful: bool,
     is_embedded: bool,
     is_opening: bool,
@@ -334,6 +395,11 @@ impl Walker {
         mut walk: impl FnMut(&mut Walker) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
         self.stamps.resize(trie.edges.len(), 0);
+        if self.mark != trie.mark || self.guesses.len() != trie.nodes.len() {
+            self.mark = trie.mark;
+            self.guesses.clear();
+            self.guesses.resize_with(trie.nodes.len(), Vec::new);
+        }
         self.has_duplicates = false;
         self.is_embedded = false;
         let (found, scratch) = (self.found.len(), self.scratch.len());
@@ -383,10 +449,19 @@ impl Walker {
         if cur.take(b'}') {
             return Ok(());
         }
+        let mut next = 0;
         loop {
-            let (start, end, has_escape) = cur.string()?;
-            let edge = self.edge(trie, cur, node, start, end, has_escape);
-            cur.colon()?;
+            let edge = match self.guess(cur, node, &mut next) {
+                Some(edge) => edge,
+                None => {
+                    let from = cur.at;
+                    let (start, end, has_escape) = cur.string()?;
+                    let edge = self.edge(trie, cur, node, start, end, has_escape);
+                    cur.colon()?;
+                    self.learn(cur, node, from..end + 2, edge, &mut next);
+                    edge
+                }
+            };
             match edge {
                 None => cur.skip_value()?,
                 Some(e) => {
@@ -404,6 +479,50 @@ impl Walker {
             if !cur.next_member()? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Passes a key that was guessed and gives where it leads; `next` is the place of the likeliest guess.
+    #[inline]
+    fn guess(&self, cur: &mut Cursor<'_>, node: u32, next: &mut usize) -> Option<Option<usize>> {
+        let guesses = self.guesses.get(node as usize)?;
+        let bytes = cur.text.as_bytes();
+        let mut at = *next;
+        let mut guess = guesses.get(at).filter(|g| g.holds(bytes, cur.at));
+        if guess.is_none() {
+            // Keys that this record lacks were passed over, or its keys come in another order.
+            at = guesses.iter().position(|g| g.holds(bytes, cur.at))?;
+            guess = guesses.get(at);
+        }
+        let guess = guess?;
+        *next = at + 1;
+        cur.at += guess.text.len();
+        cur.space();
+        Some(guess.edge.map(|e| e as usize))
+    }
+
+    fn learn(
+        &mut self,
+        cur: &Cursor<'_>,
+        node: u32,
+        written: std::ops::Range<usize>,
+        edge: Option<usize>,
+        next: &mut usize,
+    ) {
+        let text = cur.text.as_bytes().get(written).unwrap_or_default();
+        let Some(guesses) = self.guesses.get_mut(node as usize) else { return };
+        // Only what is written without space between key and colon is guessed.
+        if text.last() != Some(&b':') || text.len() > GUESS_BYTES_MAX {
+            return;
+        }
+        let guess = Guess::new(text, edge.and_then(|e| u32::try_from(e).ok()));
+        if guesses.len() < GUESSES_MAX {
+            let at = (*next).min(guesses.len());
+            guesses.insert(at, guess);
+            *next = at + 1;
+        } else if let Some(old) = guesses.get_mut(*next % GUESSES_MAX) {
+            *old = guess;
+            *next += 1;
         }
     }
 
