@@ -11,7 +11,7 @@ use crate::sigma::correlation::{Correlation, Counted};
 use crate::sigma::rule::{Head, Path};
 use crate::time::{Clock, effective, lateness};
 use crate::window::{Entry, NeedRange, Report, Saved, Shape, Windows};
-use model::{About, Batch, Columns, EventId, FindingId, Occurrence, Subject, Time};
+use model::{About, Batch, Columns, EventId, FactsDraft, FindingId, Occurrence, Subject, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -123,6 +123,8 @@ struct Counting {
 struct Outbox {
     occurrences: Vec<Occurrence>,
     order: Vec<Place>,
+    /// Of the occurrences whose evidence lacks its fields yet.
+    drafts: Vec<(usize, FactsDraft)>,
 }
 
 /// O1: event time, event id, rule; then identity, provisional before settled, and what was said first.
@@ -148,6 +150,14 @@ impl Outbox {
             at: self.occurrences.len(),
         });
         self.occurrences.push(o);
+    }
+
+    fn finish(&mut self, block: &Arc<[u8]>) {
+        for (at, draft) in self.drafts.drain(..) {
+            if let Some(e) = self.occurrences.get_mut(at).and_then(|o| o.evidence.first_mut()) {
+                e.fields = draft.within(block);
+            }
+        }
     }
 
     fn in_order(mut self) -> Vec<Occurrence> {
@@ -356,6 +366,7 @@ impl Engine {
             if let Some(plans) = c.plans.get_mut(usize::from(is_cloudtrail(batch.dataset_of(0)))) {
                 c.runner.batch(&c.program, batch, columns, |hits, reader| {
                     hits.iter().for_each(|hit| self.hit(*hit, plans, batch, reader, &mut out));
+                    out.finish(&self.maker.facts.block());
                 });
             }
             self.programs.insert(dataset, Some(c));
@@ -373,7 +384,9 @@ impl Engine {
         }
         if let Some(Some(plan)) = plans.alerts.get_mut(index) {
             let rank = self.ranks.get(index).copied().unwrap_or(u32::MAX);
-            out.add(rank, plan.occurrence(batch, row, reader, &mut self.maker));
+            let (occurrence, draft) = plan.occurrence(batch, row, reader, &mut self.maker);
+            out.drafts.push((out.occurrences.len(), draft));
+            out.add(rank, occurrence);
         }
         let n_feeds = self.feeds.get(index).map_or(0, Vec::len);
         for i in 0..n_feeds {
@@ -402,7 +415,7 @@ impl Engine {
             self.no_time += 1;
             return;
         };
-        let facts = plan.facts(row, reader, &mut self.maker);
+        let names = plan.facts(row, reader, &mut self.maker);
         let Some(mut wanted) = plan.wanted(&mut self.maker) else {
             counting.n_missing += 1;
             return;
@@ -416,6 +429,8 @@ impl Engine {
         let provenance = batch.provenance_of(row);
         wanted.push(provenance.canary.as_deref().unwrap_or_default().to_owned());
         let (account, region) = plan.place(&mut self.maker, provenance);
+        // Entries stay for as long as their window: each has a block of its own.
+        let facts = self.maker.facts.alone(&names);
         let evidence = evidence(facts, batch, row);
         let id = event_key(batch, row, account.as_deref(), is_cloudtrail(batch.dataset_of(row)));
         let entry = Entry { time, id, value, evidence, account, region };

@@ -10,7 +10,7 @@
 //! - **Pay per value, not per event.** Log values repeat. What all rules ask of one field is one index ([`compile`]), and what is
 //!   known about a value is kept.
 //! - **Pay per question, not per rule.** Equal questions of different rules are one predicate, equal sub-conditions one node; a
-//!   rule whose rarest necessary question met nothing in a chunk of 4,096 events is not looked at.
+//!   rule whose rarest necessary question met nothing in a chunk of 512 events is not looked at.
 //! - **Read only what is asked for.** One pass over each JSON text, led by a trie of the needed paths; no tree, no allocation per
 //!   event ([`json`]).
 //!

@@ -6,8 +6,8 @@ use crate::compile::kept::Reader;
 use crate::json::{Kind, Walker, minify};
 use crate::sigma::rule::{Head, Path};
 use model::{
-    About, Batch, EventId, Evidence, Facts, FactsBuilder, FindingId, FindingSource, Occurrence, Provenance,
-    RuleRef, Subject,
+    About, Batch, EventId, Evidence, Facts, FactsBuilder, FactsDraft, FindingId, FindingSource, Occurrence,
+    Provenance, RuleRef, Subject,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -77,14 +77,14 @@ pub struct Plan {
 
 /// What one event says about the fields of a plan. Reused from event to event.
 pub struct Maker {
-    facts: FactsBuilder,
+    pub facts: FactsBuilder,
     /// Place of each field's first value in the text of `facts`, by place in the plan.
     firsts: Vec<Option<Range<usize>>>,
     /// First values that are longer than what is shown.
     long: Vec<(usize, String)>,
     text: String,
     who: String,
-    subjects: Cache<(FindingId, Arc<Subject>)>,
+    subjects: Cache<Option<(FindingId, Arc<Subject>)>>,
 }
 
 impl Default for Maker {
@@ -160,8 +160,8 @@ impl Plan {
         self
     }
 
-    /// Reads the fields of one event into `maker`, and gives them as evidence shows them.
-    pub fn facts(&mut self, row: usize, reader: &mut Reader<'_>, maker: &mut Maker) -> Facts {
+    /// Reads the fields of one event into `maker`, as evidence shows them, and gives the names of those that have a value.
+    pub fn facts(&mut self, row: usize, reader: &mut Reader<'_>, maker: &mut Maker) -> Arc<[Arc<str>]> {
         let Maker { facts, firsts, long, text: minified, .. } = maker;
         facts.clear();
         firsts.clear();
@@ -206,10 +206,9 @@ impl Plan {
             facts.text().push_str(&reader.raw(row));
             cut_from(facts.text(), 0);
             facts.end();
-            return facts.finish(&Arc::from([Arc::from("raw")]));
+            return Arc::from([Arc::from("raw")]);
         }
-        let names = self.names(present, firsts);
-        facts.finish(&names)
+        self.names(present, firsts)
     }
 
     /// Names of the fields that have a value.
@@ -265,11 +264,11 @@ impl Plan {
         }
         let hash = maker.subjects.hash(&who);
         let is_short = is_short && maker.subjects.is_helpful();
-        let known = if is_short { maker.subjects.get(hash, &who).cloned() } else { None };
+        let known = if is_short { maker.subjects.get(hash, &who).cloned().flatten() } else { None };
         let out = known.unwrap_or_else(|| {
             let made = self.new_subject(maker, p);
             if is_short {
-                maker.subjects.insert(hash, &who, |k| k.clone_from(&made));
+                maker.subjects.insert(hash, &who, |k| *k = Some(made.clone()));
             }
             made
         });
@@ -293,7 +292,7 @@ impl Plan {
         (id, Arc::new(Subject { account, region, resource, key }))
     }
 
-    /// The occurrence of a stateless rule.
+    /// The occurrence of a stateless rule; the fields of its evidence come when their block is finished.
     #[must_use]
     pub fn occurrence(
         &mut self,
@@ -301,11 +300,13 @@ impl Plan {
         row: usize,
         reader: &mut Reader<'_>,
         maker: &mut Maker,
-    ) -> Occurrence {
-        let evidence = evidence(self.facts(row, reader, maker), batch, row);
+    ) -> (Occurrence, FactsDraft) {
+        let names = self.facts(row, reader, maker);
+        let draft = maker.facts.draft(&names);
+        let evidence = evidence(Facts::default(), batch, row);
         let provenance = batch.provenance_of(row);
         let (id, subject) = self.subject(maker, provenance);
-        Occurrence {
+        let occurrence = Occurrence {
             id,
             about: Arc::clone(&self.about),
             subject,
@@ -314,7 +315,8 @@ impl Plan {
             evidence_total: 1,
             is_settled: true,
             drill: provenance.canary.as_deref().map(str::to_owned),
-        }
+        };
+        (occurrence, draft)
     }
 }
 

@@ -7,23 +7,27 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Names and their values, in order of name; a map in everything but its memory: the names are shared by all that have the same
-/// ones, the values are one text. An engine that explains half a million events a second cannot pay two allocations per field.
-#[derive(Clone, Default)]
+/// ones, the values of many lie in one block. An engine that explains half a million events a second cannot pay two allocations
+/// per field. A clone has a block of its own, so that what is kept for long does not hold what came beside it.
+#[derive(Default)]
 pub struct Facts {
     names: Arc<[Arc<str>]>,
-    text: Box<str>,
-    /// Where each value ends in `text`, one per name.
-    ends: Box<[u32]>,
+    /// From `start`: where each value ends (`u32`, little endian), then the values.
+    block: Arc<[u8]>,
+    start: usize,
 }
+
+/// Bytes of one entry of the list of ends.
+const END_BYTES: usize = 4;
 
 impl Facts {
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.names.len()
     }
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.names.is_empty()
     }
     /// The value under `name`.
     #[must_use]
@@ -31,24 +35,57 @@ impl Facts {
         let at = self.names.binary_search_by(|n| (**n).cmp(name)).ok()?;
         self.value(at)
     }
-    fn value(&self, at: usize) -> Option<&str> {
-        let start = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
-        self.text.get(start as usize..*self.ends.get(at)? as usize)
-    }
     /// (name, value), in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names.iter().enumerate().map(|(i, n)| (&**n, self.value(i).unwrap_or_default()))
     }
+    fn own(&self) -> &[u8] {
+        self.block.get(self.start..).unwrap_or_default()
+    }
+    /// Where value `at` ends, counted from the end of the list of ends.
+    fn end(&self, at: usize) -> Option<usize> {
+        let bytes = self.own().get(at * END_BYTES..(at + 1) * END_BYTES)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+    }
+    fn value(&self, at: usize) -> Option<&str> {
+        let text = self.own().get(self.len() * END_BYTES..)?;
+        let start = at.checked_sub(1).map_or(Some(0), |before| self.end(before))?;
+        std::str::from_utf8(text.get(start..self.end(at)?)?).ok()
+    }
 }
 
-/// Puts [`Facts`] together value by value. Reused from event to event, it allocates nothing itself.
+impl Clone for Facts {
+    fn clone(&self) -> Facts {
+        let text = self.len().checked_sub(1).and_then(|last| self.end(last)).unwrap_or(0);
+        let own = self.own().get(..self.len() * END_BYTES + text).unwrap_or_default();
+        Facts { names: Arc::clone(&self.names), block: own.into(), start: 0 }
+    }
+}
+
+/// Puts [`Facts`] together value by value, those of many events into one block.
 #[derive(Default)]
 pub struct FactsBuilder {
     text: String,
     ends: Vec<u32>,
+    block: Vec<u8>,
+}
+
+/// [`Facts`] whose block is not finished.
+pub struct FactsDraft {
+    names: Arc<[Arc<str>]>,
+    start: usize,
+}
+
+impl FactsDraft {
+    /// `block`: what [`FactsBuilder::block`] gave for the block in which this was drafted.
+    #[must_use]
+    pub fn within(self, block: &Arc<[u8]>) -> Facts {
+        Facts { names: self.names, block: Arc::clone(block), start: self.start }
+    }
 }
 
 impl FactsBuilder {
+    /// Begins anew: forgets the values, not the block.
     pub fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
@@ -57,19 +94,31 @@ impl FactsBuilder {
     pub fn text(&mut self) -> &mut String {
         &mut self.text
     }
-    /// Closes a value. Its name is the one of the same place in the list that [`FactsBuilder::finish`] gets.
+    /// Closes a value. Its name is the one of the same place in the list that comes with the draft.
     pub fn end(&mut self) {
         self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
     }
-    /// `names`: sorted, each once, one per value.
+    /// Puts the values into the block. `names`: sorted, each once, one per value.
     #[must_use]
-    pub fn finish(&self, names: &Arc<[Arc<str>]>) -> Facts {
+    pub fn draft(&mut self, names: &Arc<[Arc<str>]>) -> FactsDraft {
         debug_assert!(names.is_sorted_by(|a, b| a < b) && names.len() == self.ends.len());
-        Facts {
-            names: Arc::clone(names),
-            text: self.text.as_str().into(),
-            ends: self.ends.as_slice().into(),
-        }
+        let start = self.block.len();
+        self.ends.iter().for_each(|e| self.block.extend_from_slice(&e.to_le_bytes()));
+        self.block.extend_from_slice(self.text.as_bytes());
+        FactsDraft { names: Arc::clone(names), start }
+    }
+    /// The values in a block of their own.
+    #[must_use]
+    pub fn alone(&self, names: &Arc<[Arc<str>]>) -> Facts {
+        let mut own = FactsBuilder { text: self.text.clone(), ends: self.ends.clone(), block: Vec::new() };
+        own.draft(names).within(&own.block())
+    }
+    /// Ends the block; the next draft begins another one.
+    #[must_use]
+    pub fn block(&mut self) -> Arc<[u8]> {
+        let block = self.block.as_slice().into();
+        self.block.clear();
+        block
     }
 }
 
@@ -84,13 +133,13 @@ impl<N: Into<Arc<str>> + Ord, V: AsRef<str>> FromIterator<(N, V)> for Facts {
             builder.end();
             names.push(name.into());
         }
-        builder.finish(&names.into())
+        builder.draft(&names.into()).within(&builder.block())
     }
 }
 
 impl PartialEq for Facts {
     fn eq(&self, other: &Facts) -> bool {
-        self.text == other.text && self.ends == other.ends && self.names == other.names
+        self.len() == other.len() && self.iter().eq(other.iter())
     }
 }
 
@@ -153,6 +202,25 @@ mod tests {
         proptest::collection::btree_map("[a-c.é]{0,3}", "\\PC{0,4}", 0..5)
     }
 
+    #[test]
+    fn many_in_one_block() {
+        let mut b = FactsBuilder::default();
+        let mut draft = |names: &[&str], values: &[&str]| {
+            b.clear();
+            for v in values {
+                b.text().push_str(v);
+                b.end();
+            }
+            b.draft(&names.iter().map(|n| Arc::from(*n)).collect())
+        };
+        let drafts = [draft(&["a", "b"], &["one", ""]), draft(&[], &[]), draft(&["c"], &["two"])];
+        let block = b.block();
+        let [x, none, y] = drafts.map(|d| d.within(&block));
+        assert_eq!(format!("{x:?} {none:?} {y:?}"), r#"{"a": "one", "b": ""} {} {"c": "two"}"#);
+        assert_eq!(y.clone(), y);
+        assert_eq!(y.clone().block.len(), END_BYTES + 3, "a clone keeps nothing of the others");
+    }
+
     proptest! {
         #[test]
         fn they_are_maps(a in pairs(), b in pairs(), name in "[a-c.é]{0,3}") {
@@ -162,6 +230,7 @@ mod tests {
             prop_assert_eq!(x.cmp(&y), a.cmp(&b));
             prop_assert_eq!(x == y, a == b);
             prop_assert_eq!(x.len(), a.len());
+            prop_assert_eq!(&x.clone(), &x);
             prop_assert_eq!(format!("{x:?}"), format!("{a:?}"));
             let json = serde_json::to_string(&x).unwrap();
             prop_assert_eq!(&json, &serde_json::to_string(&a).unwrap());

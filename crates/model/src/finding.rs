@@ -104,13 +104,20 @@ impl Occurrence {
         resource: Option<&str>,
         key: &[(String, String)],
     ) -> FindingId {
-        let opt = |o: Option<&str>| o.map_or_else(|| vec![0], |s| [&[1], s.as_bytes()].concat());
-        let mut parts = vec![type_or_rule.as_bytes().to_vec(), opt(account), opt(region), opt(resource)];
-        for (k, v) in key {
-            parts.push(k.as_bytes().to_vec());
-            parts.push(v.as_bytes().to_vec());
-        }
-        FindingId::of(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        // Absent is one byte, present is another one and the text: empty and absent are two things.
+        let mut optional = Vec::with_capacity(192);
+        let mut range = |o: Option<&str>| {
+            let start = optional.len();
+            optional.push(u8::from(o.is_some()));
+            optional.extend_from_slice(o.unwrap_or_default().as_bytes());
+            start..optional.len()
+        };
+        let ranges = [range(account), range(region), range(resource)];
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(4 + 2 * key.len());
+        parts.push(type_or_rule.as_bytes());
+        parts.extend(ranges.into_iter().map(|r| optional.get(r).unwrap_or_default()));
+        parts.extend(key.iter().flat_map(|(k, v)| [k.as_bytes(), v.as_bytes()]));
+        FindingId::of(&parts)
     }
 }
 

@@ -25,14 +25,14 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// First 16 bytes of SHA-256 over a domain string and length-prefixed parts (u32 LE). The prefix keeps ("ab","c") and ("a","bc")
 /// apart.
 fn hash16(domain: &str, parts: &[&[u8]]) -> [u8; 16] {
-    let mut ctx = ring::digest::Context::new(&ring::digest::SHA256);
-    ctx.update(domain.as_bytes());
+    let mut text = Vec::with_capacity(256);
+    text.extend_from_slice(domain.as_bytes());
     for p in parts {
-        ctx.update(&u32::try_from(p.len()).unwrap_or(u32::MAX).to_le_bytes());
-        ctx.update(p);
+        text.extend_from_slice(&u32::try_from(p.len()).unwrap_or(u32::MAX).to_le_bytes());
+        text.extend_from_slice(p);
     }
     let mut out = [0; 16];
-    for (o, b) in out.iter_mut().zip(ctx.finish().as_ref()) {
+    for (o, b) in out.iter_mut().zip(ring::digest::digest(&ring::digest::SHA256, &text).as_ref()) {
         *o = *b;
     }
     out

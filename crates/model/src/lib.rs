@@ -46,7 +46,7 @@ pub use control::{
     Attestation, Configured, Control, ControlKind, ControlState, DrillPlan, Effective, Exception, Instance,
     LastProven, Mapping, Observation, Owner, Planned, Probe, Proof, ProofOutcome, ProofStep,
 };
-pub use facts::{Facts, FactsBuilder};
+pub use facts::{Facts, FactsBuilder, FactsDraft};
 pub use finding::{
     About, Alert, Delivery, DeliveryState, Evidence, Finding, FindingSource, Occurrence, RuleRef, Subject,
 };

@@ -1,4 +1,4 @@
-//! Running a program over chunks of up to 4,096 rows.
+//! Running a program over chunks of up to 512 rows.
 
 use super::bits::{Bits, ROWS};
 use super::fields::{Source, lossy};
