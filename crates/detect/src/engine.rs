@@ -118,10 +118,12 @@ struct Counting {
     n_missing: u64,
 }
 
-/// Occurrences on their way out, each with its place in the order.
+/// Occurrences on their way out, each with its place in the order. The lists beside them are used again for the next batch.
 #[derive(Default)]
 struct Outbox {
     occurrences: Vec<Occurrence>,
+    /// How many there were the last time.
+    expected: usize,
     order: Vec<Place>,
     /// Of the occurrences whose evidence lacks its fields yet.
     drafts: Vec<(usize, FactsDraft)>,
@@ -160,13 +162,28 @@ impl Outbox {
         }
     }
 
-    fn in_order(mut self) -> Vec<Occurrence> {
-        if self.order.is_sorted() {
-            return self.occurrences;
+    fn in_order(&mut self) -> Vec<Occurrence> {
+        let mut out = std::mem::take(&mut self.occurrences);
+        self.expected = out.len();
+        if !self.order.is_sorted() {
+            self.order.sort_unstable();
+            // What belongs to place `i` was moved by the swaps of the places before it: follow it to where it is now.
+            for i in 0..out.len() {
+                let mut from = i;
+                while let Some(p) = self.order.get(from) {
+                    from = p.at;
+                    if from >= i {
+                        break;
+                    }
+                }
+                if from < out.len() {
+                    out.swap(i, from);
+                }
+            }
         }
-        self.order.sort_unstable();
-        let mut unordered: Vec<Option<Occurrence>> = self.occurrences.into_iter().map(Some).collect();
-        self.order.iter().filter_map(|p| unordered.get_mut(p.at)?.take()).collect()
+        self.order.clear();
+        self.drafts.clear();
+        out
     }
 }
 
@@ -184,6 +201,7 @@ pub struct Engine {
     counting: Vec<Counting>,
     clock: Clock,
     maker: Maker,
+    outbox: Outbox,
     requests: BTreeSet<NeedRange>,
     hits: Vec<u64>,
     no_time: u64,
@@ -233,6 +251,7 @@ impl Engine {
             ranks,
             clock: Clock::new(),
             maker: Maker::default(),
+            outbox: Outbox::default(),
             requests: BTreeSet::new(),
             no_time: 0,
             blind: BTreeMap::new(),
@@ -361,7 +380,8 @@ impl Engine {
 
     /// Judges a batch of one dataset. Occurrences are in the order (event time, event id, rule).
     pub fn events(&mut self, batch: &Batch, columns: Option<&Columns>) -> Vec<Occurrence> {
-        let mut out = Outbox::default();
+        let mut out = std::mem::take(&mut self.outbox);
+        out.occurrences.reserve(out.expected.min(batch.len()));
         if let Some((dataset, mut c)) = self.program(batch) {
             if let Some(plans) = c.plans.get_mut(usize::from(is_cloudtrail(batch.dataset_of(0)))) {
                 c.runner.batch(&c.program, batch, columns, |hits, reader| {
@@ -373,7 +393,9 @@ impl Engine {
         }
         self.observe(batch);
         self.settle(&mut out);
-        out.in_order()
+        let found = out.in_order();
+        self.outbox = out;
+        found
     }
 
     fn hit(&mut self, hit: Hit, plans: &mut Plans, batch: &Batch, reader: &mut Reader<'_>, out: &mut Outbox) {
@@ -619,8 +641,7 @@ fn correlated(c: &Correlation, about: &Arc<About>, r: Report) -> Occurrence {
         .resource
         .iter()
         .find_map(|p| key.iter().find(|(k, _)| k == p.as_str()).map(|(_, v)| v.clone()));
-    let subject =
-        Subject { account: common(|e| &e.account), region: common(|e| &e.region), resource, key };
+    let subject = Subject { account: common(|e| &e.account), region: common(|e| &e.region), resource, key };
     Occurrence {
         id,
         about: Arc::clone(about),

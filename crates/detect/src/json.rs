@@ -137,7 +137,8 @@ impl Trie {
 
     /// Lets every subtree wait in which no path is needed at once. For each field the node whose subtree it waits in.
     pub fn wait(&mut self, is_needed: impl Fn(u32) -> bool) -> Vec<Option<u32>> {
-        let mut needed: Vec<bool> = self.nodes.iter().map(|n| n.field != NONE && is_needed(n.field)).collect();
+        let mut needed: Vec<bool> =
+            self.nodes.iter().map(|n| n.field != NONE && is_needed(n.field)).collect();
         // A node is made after the one above it, so one pass in each direction is enough.
         for e in self.edges.iter().rev() {
             if needed.get(e.child as usize) == Some(&true)
@@ -491,7 +492,11 @@ impl Walker {
         let mut guess = guesses.get(at).filter(|g| g.holds(bytes, cur.at));
         if guess.is_none() {
             // Keys that this record lacks were passed over, or its keys come in another order.
-            at = guesses.iter().position(|g| g.holds(bytes, cur.at))?;
+            let behind = guesses.iter().enumerate().skip(at + 1).find(|(_, g)| g.holds(bytes, cur.at));
+            at = match behind {
+                Some((at, _)) => at,
+                None => guesses.iter().take(at).position(|g| g.holds(bytes, cur.at))?,
+            };
             guess = guesses.get(at);
         }
         let guess = guess?;

@@ -43,7 +43,7 @@
 //! batch.push(br#"{"eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","errorCode":"AccessDenied"}"#, source, dataset);
 //! let found = engine.events(&batch.finish(), None);
 //! assert_eq!(found.len(), 1);
-//! assert_eq!(found[0].title, "Trail stopped");
+//! assert_eq!(found[0].about.title, "Trail stopped");
 //! # Ok::<(), detect::CompileError>(())
 //! ```
 //!

@@ -156,7 +156,8 @@ impl Plan {
     #[must_use]
     pub fn tagged(mut self, tag: usize) -> Plan {
         // Beyond the private planes nothing is remembered, which is slower and not wrong.
-        self.tag = u32::try_from(tag + 1).ok().filter(|t| *t < 0xd800).and_then(char::from_u32).unwrap_or('\0');
+        self.tag =
+            u32::try_from(tag + 1).ok().filter(|t| *t < 0xd800).and_then(char::from_u32).unwrap_or('\0');
         self
     }
 
@@ -311,7 +312,7 @@ impl Plan {
             about: Arc::clone(&self.about),
             subject,
             time: evidence.event_time,
-            evidence: vec![evidence],
+            evidence: evidence.into(),
             evidence_total: 1,
             is_settled: true,
             drill: provenance.canary.as_deref().map(str::to_owned),

@@ -1,4 +1,4 @@
-use crate::{EventId, Facts, FindingId, Severity, Time};
+use crate::{EventId, EvidenceList, Facts, FindingId, Severity, Time};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ pub struct Occurrence {
     /// Event time of the decisive event; the window's last for a correlation.
     pub time: Time,
     /// Sorted by (event time, event id); at most [`Occurrence::EVIDENCE_MAX`], `evidence_total` counts all.
-    pub evidence: Vec<Evidence>,
+    pub evidence: EvidenceList,
     pub evidence_total: u64,
     /// True once no later event can change it.
     pub is_settled: bool,
@@ -202,20 +202,21 @@ mod tests {
             severity: Severity::HIGH,
             tags: vec!["x".into()],
         };
-        let subject = Subject { account: Some("1".into()), key: vec![("k".into(), "v".into())], ..Subject::default() };
+        let subject =
+            Subject { account: Some("1".into()), key: vec![("k".into(), "v".into())], ..Subject::default() };
         let occurrence = Occurrence {
             id: FindingId::NONE,
             about: Arc::new(about),
             subject: Arc::new(subject),
             time: Time(1),
-            evidence: vec![Evidence {
+            evidence: EvidenceList::from(Evidence {
                 shard: 1,
                 seq: u64::MAX,
                 event_id: EventId::NONE,
                 event_time: Time(1),
                 dataset: "d".into(),
                 fields: [("a", "1"), ("b", "2")].into_iter().collect(),
-            }],
+            }),
             evidence_total: 1,
             is_settled: true,
             drill: None,
@@ -225,6 +226,9 @@ mod tests {
         assert_eq!(json["key"][0][1], "v");
         assert_eq!(json["evidence"][0]["fields"]["b"], "2");
         assert_eq!(serde_json::from_value::<Occurrence>(json).unwrap(), occurrence);
+        let twice: EvidenceList = occurrence.evidence.iter().chain(&occurrence.evidence).cloned().collect();
+        assert_eq!(serde_json::to_value(&twice).unwrap().as_array().map(Vec::len), Some(2));
+        assert_eq!(EvidenceList::from(occurrence.evidence.to_vec()), occurrence.evidence);
     }
 
     #[test]

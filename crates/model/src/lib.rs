@@ -31,6 +31,7 @@ mod batch;
 pub mod canonical;
 mod columns;
 mod control;
+mod evidence;
 mod facts;
 mod finding;
 mod id;
@@ -46,6 +47,7 @@ pub use control::{
     Attestation, Configured, Control, ControlKind, ControlState, DrillPlan, Effective, Exception, Instance,
     LastProven, Mapping, Observation, Owner, Planned, Probe, Proof, ProofOutcome, ProofStep,
 };
+pub use evidence::EvidenceList;
 pub use facts::{Facts, FactsBuilder, FactsDraft};
 pub use finding::{
     About, Alert, Delivery, DeliveryState, Evidence, Finding, FindingSource, Occurrence, RuleRef, Subject,

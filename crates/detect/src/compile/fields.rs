@@ -37,7 +37,10 @@ struct Slot {
 #[derive(Clone, Copy)]
 pub enum Way {
     /// A path of the trie, and the node where it may wait to be opened.
-    Raw { slot: u32, home: Option<u32> },
+    Raw {
+        slot: u32,
+        home: Option<u32>,
+    },
     Derived(Derived),
     /// Not in JSON: a name that only we may use, in a record that is not CloudTrail's.
     Nowhere,
@@ -125,7 +128,8 @@ impl Fields {
             }
         }
         let mut trie = Trie::new(&wanted);
-        let is_at_once = |s: u32| slots.get(s as usize).is_some_and(|s| s.field.is_some() || s.capture.is_some());
+        let is_at_once =
+            |s: u32| slots.get(s as usize).is_some_and(|s| s.field.is_some() || s.capture.is_some());
         let homes = trie.wait(is_at_once);
         for way in ways.iter_mut().chain(captures.iter_mut().flatten()) {
             if let Way::Raw { slot, home } = way {

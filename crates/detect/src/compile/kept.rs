@@ -157,7 +157,9 @@ impl Kept {
         }
         match chunk.program.fields.ways.get(field as usize) {
             Some(Way::Raw { slot, home }) => {
-                self.raw(chunk, row, kept, (*slot, *home), |kind, text| with_text(kind, text, |t| f(kind, t)));
+                self.raw(chunk, row, kept, (*slot, *home), |kind, text| {
+                    with_text(kind, text, |t| f(kind, t))
+                });
             }
             Some(Way::Derived(d)) => self.derived(chunk, row, kept, *d, f),
             Some(Way::Nowhere) | None => {}
@@ -295,12 +297,7 @@ impl Kept {
 }
 
 /// Where a value lies in its event.
-fn text_of<'a>(
-    mended: &'a BTreeMap<usize, String>,
-    chunk: &Chunk<'a>,
-    row: usize,
-    found: &Found,
-) -> &'a str {
+fn text_of<'a>(mended: &'a BTreeMap<usize, String>, chunk: &Chunk<'a>, row: usize, found: &Found) -> &'a str {
     let bytes = match mended.get(&row) {
         Some(text) => text.as_bytes(),
         None => chunk.batch.raw(chunk.start + row),

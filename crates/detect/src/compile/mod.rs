@@ -118,11 +118,7 @@ impl Program {
     /// A limit is exceeded.
     ///
     /// `shown`: fields that no rule asks about, but whoever makes something of a hit.
-    pub fn new(
-        rules: &[Routed<'_>],
-        shown: &[Path],
-        can_derive: bool,
-    ) -> Result<Program, CompileError> {
+    pub fn new(rules: &[Routed<'_>], shown: &[Path], can_derive: bool) -> Result<Program, CompileError> {
         let mut c = Compiler::default();
         let mut by_node: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for r in rules {

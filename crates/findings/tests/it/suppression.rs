@@ -89,7 +89,7 @@ fn refused(s: &State, n: NewSuppression, b: &By, code: &str) {
 fn what_may_not_be_hidden() {
     let mut s = State::default();
     let mut critical = root_use(A, [1]);
-    critical.severity = Severity::CRITICAL;
+    Arc::make_mut(&mut critical.about).severity = Severity::CRITICAL;
     ingest(&mut s, &[critical], 1);
     let bo = by("bo", 2, "lab");
     let ok = new(&[("account", A)], at(60));

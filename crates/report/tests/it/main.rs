@@ -164,10 +164,9 @@ fn finding(rule: &str, severity: Severity, minute: i64) -> Finding {
             event_id: EventId::of(&[b"e", rule.as_bytes()]),
             event_time: seen,
             dataset: "aws.cloudtrail".into(),
-            fields: BTreeMap::from([
-                ("eventName".into(), "CreateAccessKey".into()),
-                ("sourceIPAddress".into(), "203.0.113.9".into()),
-            ]),
+            fields: [("eventName", "CreateAccessKey"), ("sourceIPAddress", "203.0.113.9")]
+                .into_iter()
+                .collect(),
         }],
         is_settled: true,
         drill: None,
