@@ -4,7 +4,6 @@ pub use findings::{By, Changes, Command, Occasion, State, decide};
 pub use model::{
     About, EventId, Evidence, FindingId, FindingSource, Occurrence, RuleRef, Severity, Subject, Time,
 };
-pub use std::collections::BTreeMap;
 pub use std::sync::Arc;
 
 /// 2026-03-01T09:00:00Z.

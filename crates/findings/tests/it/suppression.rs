@@ -125,8 +125,8 @@ fn what_may_not_be_hidden() {
 
     let mut access = State::default();
     let mut open = root_use(A, [1]);
-    open.source = FindingSource::Access;
-    open.resource = Some("arn:aws:s3:::public".into());
+    Arc::make_mut(&mut open.about).source = FindingSource::Access;
+    Arc::make_mut(&mut open.subject).resource = Some("arn:aws:s3:::public".into());
     ingest(&mut access, &[open], 1);
     refused(&access, new(&[("account", A)], at(60)), &bo, "suppression.needs_named_resource");
     refused(&access, new(&[("resource", "arn:aws:s3:::*")], at(60)), &bo, "suppression.needs_named_resource");

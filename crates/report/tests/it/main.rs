@@ -5,7 +5,6 @@ use model::{
     ControlState, EventId, Evidence, Finding, FindingId, FindingSource, RuleRef, Severity, Time, TimeRange,
 };
 use report::*;
-use std::collections::BTreeMap;
 
 #[track_caller]
 fn same_twice(make: impl Fn() -> String, golden: ExpectFile) {
