@@ -88,8 +88,13 @@ impl Sum {
 
     /// Prose follows the newest occurrence, so that an edited rule shows its new words.
     fn describe(&mut self, o: &Occurrence) {
-        // Without evidence and provisional marks: the words alone decide a tie.
-        let words = Occurrence { evidence: EvidenceList::default(), is_settled: true, ..o.clone() };
+        // Without evidence, its number and provisional marks: the words alone decide a tie.
+        let words = Occurrence {
+            evidence: EvidenceList::default(),
+            evidence_total: 0,
+            is_settled: true,
+            ..o.clone()
+        };
         let digest = first8(&[&serde_json::to_vec(&words).unwrap_or_default()]);
         if (o.time, digest) <= self.described {
             return;
