@@ -7,7 +7,8 @@ use crate::{
     plan, tick,
 };
 use model::{
-    Delivery, DeliveryState, FindingId, FindingSource, Occurrence, RuleRef, Severity, Time, nearest,
+    About, Delivery, DeliveryState, EvidenceList, FindingId, FindingSource, Occurrence, RuleRef, Severity,
+    Subject, Time, nearest,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -397,8 +398,8 @@ pub fn undelivered(p: &Parcel, now: Time) -> Occurrence {
     let resource = format!("alerts/{}/{}", p.route, p.channel);
     let finding_type = "Avouch:Alert/Undelivered".to_owned();
     let last = p.deliveries.last().map_or("", |d| d.receipt.as_str());
-    Occurrence {
-        id: Occurrence::identity(&finding_type, None, None, Some(&resource), &[]),
+    let id = Occurrence::identity(&finding_type, None, None, Some(&resource), &[]);
+    let about = About {
         source: FindingSource::Avouch,
         rule: RuleRef {
             name: "alert-undelivered".to_owned(),
@@ -412,17 +413,18 @@ pub fn undelivered(p: &Parcel, now: Time) -> Occurrence {
         ),
         fix: format!("Mend the channel, then check it with `avouch alerts test {}`.", p.route),
         severity: Severity::HIGH,
-        account: None,
-        region: None,
-        resource: Some(resource),
-        key: Vec::new(),
         tags: Vec::new(),
+        finding_type,
+    };
+    Occurrence {
+        id,
+        about: Arc::new(about),
+        subject: Arc::new(Subject { resource: Some(resource), ..Subject::default() }),
         time: now,
-        evidence: Vec::new(),
+        evidence: EvidenceList::default(),
         evidence_total: 1,
         is_settled: true,
         drill: p.drill.clone(),
-        finding_type,
     }
 }
 

@@ -98,7 +98,7 @@ pub struct Proof {
 impl Item {
     pub(crate) fn of(n: &Notice, base: Option<&str>) -> Item {
         let f = &n.finding;
-        let pairs = |it: &mut dyn Iterator<Item = (&String, &String)>| {
+        let pairs = |it: &mut dyn Iterator<Item = (&str, &str)>| {
             it.take(FIELDS_MAX).map(|(k, v)| (cut(k), cut(v))).collect::<Vec<_>>()
         };
         Item {
@@ -113,7 +113,7 @@ impl Item {
             account: f.account.as_deref().map(cut),
             region: f.region.as_deref().map(cut),
             resource: f.resource.as_deref().map(cut),
-            key: pairs(&mut f.key.iter().map(|(k, v)| (k, v))),
+            key: pairs(&mut f.key.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
             count: f.count,
             first_seen: f.first_seen,
             last_seen: f.last_seen,

@@ -34,6 +34,12 @@ fn parse_v4(text: &str) -> Option<Ipv4Addr> {
     parts.next().is_none().then(|| Ipv4Addr::from(octets))
 }
 
+/// Whether the text of an IPv4 address is the one that it has in canonical form.
+#[must_use]
+pub fn is_plain_v4(text: &str) -> bool {
+    !text.contains(':') && text.split('.').all(|part| part.len() == 1 || !part.starts_with('0'))
+}
+
 /// An address as one number: IPv4 sits in its mapped range of IPv6, so that one comparison serves both.
 #[must_use]
 pub fn bits(ip: IpAddr) -> u128 {

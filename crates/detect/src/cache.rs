@@ -1,4 +1,5 @@
-//! Log values repeat, so what is known about a value is kept: value → predicates that hold. One cache per field.
+//! Log values repeat, so what is known about a value is kept: value → predicates that hold, one cache per field; and who and
+//! what → the subject of an occurrence.
 //!
 //! The cache is set-associative, like a processor's: a value has four places, and a fifth value evicts one of them. So it is
 //! bounded, never rehashes under load, needs no random seed (N3), and an attacker who makes values collide only gets them
@@ -9,25 +10,29 @@ const WAYS: usize = 4;
 /// Sets at the start; most fields have few values.
 const SETS_MIN: usize = 16;
 /// Most sets of one field: 65,536 values, about 10 MiB. Beyond, values hardly repeat and the memory is better left to others.
-const SETS_MAX: usize = 16_384;
+pub const SETS_MAX: usize = 16_384;
 /// Longest value that is kept. Longer ones are rarely equal to another, and comparing them costs as much as matching.
 pub const VALUE_BYTES_MAX: usize = 1_024;
 
 /// Lookups after which a cache asks itself whether it helps.
 const TRIAL: u32 = 1_024;
+/// Found of them that make it worth while. Below, most lookups also pay for an insertion, into memory that is in no processor's
+/// cache.
+const FOUND_MIN: u32 = TRIAL / 2;
 /// Lookups during which a cache that did not help stands aside.
 const PAUSE: u32 = 8_192;
 
 #[derive(Default, Clone)]
-struct Slot {
+struct Slot<V> {
     key: String,
-    predicates: Vec<u32>,
+    known: V,
 }
 
-pub struct Cache {
+pub struct Cache<V> {
     /// Hashes apart from the values, four in one line of memory; 0 = empty.
     tags: Vec<[u64; WAYS]>,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<V>>,
+    sets_max: usize,
     /// Turns with every insertion and picks the victim.
     hand: usize,
     n_inserted: usize,
@@ -37,10 +42,11 @@ pub struct Cache {
     pause: u32,
 }
 
-impl Cache {
+impl<V: Clone + Default> Cache<V> {
     #[must_use]
-    pub fn new(seed: u64) -> Cache {
+    pub fn new(seed: u64, sets_max: usize) -> Cache<V> {
         Cache {
+            sets_max,
             tags: vec![[0; WAYS]; SETS_MIN],
             slots: vec![Slot::default(); SETS_MIN * WAYS],
             hand: 0,
@@ -66,7 +72,7 @@ impl Cache {
         }
         self.n_lookups += 1;
         if self.n_lookups >= TRIAL {
-            if self.n_found < TRIAL / 8 {
+            if self.n_found < FOUND_MIN {
                 self.pause = PAUSE;
             }
             (self.n_lookups, self.n_found) = (0, 0);
@@ -75,14 +81,14 @@ impl Cache {
     }
 
     #[must_use]
-    pub fn get(&mut self, hash: u64, value: &str) -> Option<&[u32]> {
+    pub fn get(&mut self, hash: u64, value: &str) -> Option<&V> {
         let set = self.set(hash);
         for way in 0..WAYS {
             if self.tags.get(set)?.get(way) == Some(&hash) {
                 let slot = self.slots.get(set * WAYS + way)?;
                 if slot.key == value {
                     self.n_found += 1;
-                    return Some(&slot.predicates);
+                    return Some(&slot.known);
                 }
             }
         }
@@ -94,9 +100,10 @@ impl Cache {
         (hash >> 32) as usize & (self.tags.len() - 1)
     }
 
-    pub fn insert(&mut self, hash: u64, value: &str, predicates: &[u32]) {
+    /// Keeps what `fill` makes of the place that the value gets.
+    pub fn insert(&mut self, hash: u64, value: &str, fill: impl FnOnce(&mut V)) {
         self.n_inserted += 1;
-        if self.n_inserted > self.slots.len() && self.tags.len() < SETS_MAX {
+        if self.n_inserted > self.slots.len() && self.tags.len() < self.sets_max {
             self.grow();
         }
         let set = self.set(hash);
@@ -107,8 +114,7 @@ impl Cache {
             *t = hash;
             s.key.clear();
             s.key.push_str(value);
-            s.predicates.clear();
-            s.predicates.extend_from_slice(predicates);
+            fill(&mut s.known);
         }
     }
 
@@ -159,28 +165,32 @@ pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
+    fn cache(seed: u64) -> Cache<Vec<u32>> {
+        Cache::new(seed, SETS_MAX)
+    }
+
     #[test]
     fn values_are_found_again_and_memory_is_bounded() {
-        let mut c = Cache::new(7);
+        let mut c = cache(7);
         for i in 0..200_000_u32 {
             let v = format!("value-{i}");
             let h = c.hash(&v);
             assert!(c.get(h, &v).is_none());
-            c.insert(h, &v, &[i]);
-            assert_eq!(c.get(h, &v), Some(&[i][..]));
+            c.insert(h, &v, |k| *k = vec![i]);
+            assert_eq!(c.get(h, &v), Some(&vec![i]));
         }
         assert_eq!(c.slots.len(), SETS_MAX * WAYS);
     }
 
     #[test]
     fn few_values_stay() {
-        let mut c = Cache::new(0);
+        let mut c = cache(0);
         let values: Vec<String> = (0..1_000).map(|i| format!("v{i}")).collect();
         for _ in 0..4 {
             for v in &values {
                 let h = c.hash(v);
                 if c.get(h, v).is_none() {
-                    c.insert(h, v, &[1]);
+                    c.insert(h, v, |k| *k = vec![1]);
                 }
             }
         }
@@ -196,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_cache_that_never_helps_stands_aside() {
-        let mut c = Cache::new(0);
+        let mut c = cache(0);
         let mut asked = 0;
         for i in 0..100_000 {
             let v = i.to_string();
@@ -204,7 +214,7 @@ mod tests {
                 asked += 1;
                 let h = c.hash(&v);
                 assert!(c.get(h, &v).is_none());
-                c.insert(h, &v, &[]);
+                c.insert(h, &v, |_| ());
             }
         }
         assert!((1..15_000).contains(&asked), "{asked}");
@@ -212,10 +222,10 @@ mod tests {
 
     #[test]
     fn equal_hashes_do_not_mix_values_up() {
-        let mut c = Cache::new(0);
+        let mut c = cache(0);
         for v in ["a", "b", "c", "d", "e", "f"] {
-            c.insert(99, v, &[u32::from(v.as_bytes()[0])]);
-            assert_eq!(c.get(99, v), Some(&[u32::from(v.as_bytes()[0])][..]));
+            c.insert(99, v, |k| *k = vec![u32::from(v.as_bytes()[0])]);
+            assert_eq!(c.get(99, v), Some(&vec![u32::from(v.as_bytes()[0])]));
         }
         assert_eq!(c.get(99, "b"), None, "a set holds four");
     }

@@ -123,7 +123,11 @@ impl Derived {
             Derived::Outcome => Some(outcome(c)),
             Derived::SourceKind => Some(source_kind(get(Capture::SourceIp))),
             Derived::SourceIp => {
-                let ip = get(Capture::SourceIp).and_then(address::parse)?;
+                let text = get(Capture::SourceIp)?;
+                let ip = address::parse(text)?;
+                if address::is_plain_v4(text) {
+                    return Some(text);
+                }
                 buffer.clear();
                 write!(buffer, "{ip}").ok()?;
                 Some(buffer)

@@ -1,16 +1,17 @@
 //! The engine: batches in, occurrences out. Holds one program per dataset and the windows of every correlation.
 
+use crate::compile::kept::Reader;
+pub use crate::compile::run::Hit;
 use crate::compile::run::{Counts, Runner};
 use crate::compile::{CompileError, Program, Routed};
-use crate::json::Walker;
-use crate::occurrence::{Plan, blank, identity_name};
+use crate::occurrence::{Maker, Plan, about, evidence, identity_name, shown};
 use crate::route::{Route, Target, target};
 use crate::sigma::Rules;
 use crate::sigma::correlation::{Correlation, Counted};
-use crate::sigma::rule::Path;
+use crate::sigma::rule::{Head, Path};
 use crate::time::{Clock, effective, lateness};
 use crate::window::{Entry, NeedRange, Report, Saved, Shape, Windows};
-use model::{Batch, Columns, EventId, Occurrence, Time};
+use model::{About, Batch, Columns, EventId, FactsDraft, FindingId, Occurrence, Subject, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,13 +33,6 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings { routing: true, routes: Vec::new(), lateness: BTreeMap::new(), groups_max: 1_000_000 }
     }
-}
-
-/// A rule that holds for an event, by index into [`Rules::rules`] and into the batch.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Hit {
-    pub row: usize,
-    pub rule: u32,
 }
 
 /// What an operator must know before he trusts silence.
@@ -103,14 +97,94 @@ struct State<W> {
 struct Compiled {
     program: Program,
     runner: Runner,
+    /// For datasets that are not CloudTrail, and for CloudTrail; without routing one program serves both.
+    plans: [Plans; 2],
+}
+
+/// What to read from the events of each rule.
+#[derive(Default)]
+struct Plans {
+    /// By rule, where it alerts on its own.
+    alerts: Vec<Option<Plan>>,
+    /// By correlation and base rule.
+    feeds: BTreeMap<(usize, u32), Plan>,
 }
 
 /// One correlation at work.
 struct Counting {
     windows: Windows,
-    /// Per base rule, in the order of [`Correlation::rules`]: what to read from its events.
-    plans: BTreeMap<(u32, bool), Plan>,
+    about: Arc<About>,
+    rank: u32,
     n_missing: u64,
+}
+
+/// Occurrences on their way out, each with its place in the order. The lists beside them are used again for the next batch.
+#[derive(Default)]
+struct Outbox {
+    occurrences: Vec<Occurrence>,
+    /// How many there were the last time.
+    expected: usize,
+    order: Vec<Place>,
+    /// Of the occurrences whose evidence lacks its fields yet.
+    drafts: Vec<(usize, FactsDraft)>,
+}
+
+/// O1: event time, event id, rule; then identity, provisional before settled, and what was said first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    time: Time,
+    event: Option<EventId>,
+    /// Of the rule's name among all names.
+    rank: u32,
+    id: FindingId,
+    is_settled: bool,
+    at: usize,
+}
+
+impl Outbox {
+    fn add(&mut self, rank: u32, o: Occurrence) {
+        self.order.push(Place {
+            time: o.time,
+            event: o.evidence.first().map(|e| e.event_id),
+            rank,
+            id: o.id,
+            is_settled: o.is_settled,
+            at: self.occurrences.len(),
+        });
+        self.occurrences.push(o);
+    }
+
+    fn finish(&mut self, block: &Arc<[u8]>) {
+        for (at, draft) in self.drafts.drain(..) {
+            if let Some(e) = self.occurrences.get_mut(at).and_then(|o| o.evidence.first_mut()) {
+                e.fields = draft.within(block);
+            }
+        }
+    }
+
+    fn in_order(&mut self) -> Vec<Occurrence> {
+        let mut out = std::mem::take(&mut self.occurrences);
+        self.expected = out.len();
+        if !self.order.is_sorted() {
+            self.order.sort_unstable();
+            // What belongs to place `i` was moved by the swaps of the places before it: follow it to where it is now.
+            for i in 0..out.len() {
+                let mut from = i;
+                while let Some(p) = self.order.get(from) {
+                    from = p.at;
+                    if from >= i {
+                        break;
+                    }
+                }
+                if from < out.len() {
+                    out.swap(i, from);
+                }
+            }
+        }
+        self.order.clear();
+        self.drafts.clear();
+        out
+    }
 }
 
 pub struct Engine {
@@ -122,10 +196,12 @@ pub struct Engine {
     alerts: Vec<bool>,
     /// Rule → correlations over it.
     feeds: Vec<Vec<usize>>,
-    plans: BTreeMap<(u32, bool), Plan>,
+    /// Rule → place of its name among all names.
+    ranks: Vec<u32>,
     counting: Vec<Counting>,
     clock: Clock,
-    walker: Walker,
+    maker: Maker,
+    outbox: Outbox,
     requests: BTreeSet<NeedRange>,
     hits: Vec<u64>,
     no_time: u64,
@@ -152,9 +228,16 @@ impl Engine {
             *alert &= feeds.is_empty()
                 || feeds.iter().any(|c| rules.correlations.get(*c).is_some_and(|c| c.generate));
         }
+        let rule_names = rules.rules.iter().map(|r| r.head.name.as_str());
+        let names: BTreeSet<&str> =
+            rule_names.clone().chain(rules.correlations.iter().map(|c| c.head.name.as_str())).collect();
+        let names: BTreeMap<&str, u32> = names.into_iter().zip(0..).collect();
+        let rank = |name: &str| names.get(name).copied().unwrap_or(u32::MAX);
+        let ranks: Vec<u32> = rule_names.map(rank).collect();
         let counting = rules.correlations.iter().map(|c| Counting {
             windows: Windows::new(shape(c), settings.groups_max),
-            plans: BTreeMap::new(),
+            about: Arc::new(about(&c.head)),
+            rank: rank(&c.head.name),
             n_missing: 0,
         });
         let mut engine = Engine {
@@ -165,9 +248,10 @@ impl Engine {
             programs: BTreeMap::new(),
             alerts,
             feeds,
-            plans: BTreeMap::new(),
+            ranks,
             clock: Clock::new(),
-            walker: Walker::default(),
+            maker: Maker::default(),
+            outbox: Outbox::default(),
             requests: BTreeSet::new(),
             no_time: 0,
             blind: BTreeMap::new(),
@@ -212,158 +296,206 @@ impl Engine {
         if routed.is_empty() {
             return Ok(None);
         }
-        let program = Program::new(&routed, !routing || is_cloudtrail(dataset))?;
+        let indices: Vec<u32> = routed.iter().map(|r| r.index).collect();
+        let own = [is_cloudtrail(dataset)];
+        let kinds: &[bool] = if routing { &own } else { &[false, true] };
+        let mut wanted = Vec::new();
+        for is_cloudtrail in kinds {
+            self.each_plan(&indices, |head, _, extra, _| wanted.extend(shown(head, extra, *is_cloudtrail)));
+        }
+        wanted.sort();
+        wanted.dedup();
+        let program = Program::new(&routed, &wanted, !routing || is_cloudtrail(dataset))?;
+        let mut plans = [Plans::default(), Plans::default()];
+        for is_cloudtrail in kinds {
+            let Some(plans) = plans.get_mut(usize::from(*is_cloudtrail)) else { continue };
+            plans.alerts.resize_with(self.rules.rules.len(), || None);
+            let mut tag = 0;
+            self.each_plan(&indices, |head, decisive, extra, whose| {
+                let plan = Plan::new(head, decisive, extra, *is_cloudtrail, |p| program.field(p)).tagged(tag);
+                tag += 1;
+                match whose {
+                    (None, rule) => {
+                        if let Some(slot) = plans.alerts.get_mut(rule as usize) {
+                            *slot = Some(plan);
+                        }
+                    }
+                    (Some(correlation), rule) => {
+                        plans.feeds.insert((correlation, rule), plan);
+                    }
+                }
+            });
+        }
         let runner = Runner::new(&program);
-        Ok(Some(Compiled { program, runner }))
+        Ok(Some(Compiled { program, runner, plans }))
     }
 
-    /// The program for the dataset of `batch`, compiled when it is first met.
-    fn program(&mut self, batch: &Batch) -> Option<&mut Compiled> {
-        let dataset = if self.settings.routing { batch.dataset_of(0) } else { "" };
-        if !self.programs.contains_key(dataset) {
-            let compiled = self.compile(dataset).unwrap_or_else(|e| {
-                self.blind.insert(dataset.to_owned(), e.to_string());
+    /// Calls `f` with everything that is made of the hits of `rules`: whose words, decisive fields, extra fields, and for which
+    /// correlation and rule.
+    fn each_plan(&self, rules: &[u32], mut f: impl FnMut(&Head, &[&Path], &[&Path], (Option<usize>, u32))) {
+        for index in rules {
+            let at = *index as usize;
+            let Some(rule) = self.rules.rules.get(at) else { continue };
+            if self.alerts.get(at) == Some(&true) {
+                f(&rule.head, &rule.fields(), &[], (None, *index));
+            }
+            for c in self.feeds.get(at).map_or(&[][..], Vec::as_slice) {
+                let Some(correlation) = self.rules.correlations.get(*c) else { continue };
+                let reference = correlation.rules.iter().position(|r| *r == at);
+                let reference =
+                    reference.and_then(|i| correlation.references.get(i)).map_or("", String::as_str);
+                let mut extra: Vec<&Path> =
+                    correlation.group_by.iter().map(|p| correlation.field_in(p, reference)).collect();
+                if let Counted::Values(p) = &correlation.counted {
+                    extra.push(correlation.field_in(p, reference));
+                }
+                f(&correlation.head, &rule.fields(), &extra, (Some(*c), *index));
+            }
+        }
+    }
+
+    /// The program of the batch's dataset, taken out so that it can work beside the rest of the engine.
+    fn program(&mut self, batch: &Batch) -> Option<(Arc<str>, Compiled)> {
+        let dataset: Arc<str> = if self.settings.routing { batch.dataset_of(0).into() } else { "".into() };
+        if !self.programs.contains_key(&dataset) {
+            let compiled = self.compile(&dataset).unwrap_or_else(|e| {
+                self.blind.insert(dataset.to_string(), e.to_string());
                 None
             });
-            self.programs.insert(dataset.into(), compiled);
+            self.programs.insert(Arc::clone(&dataset), compiled);
         }
-        self.programs.get_mut(dataset)?.as_mut()
+        let compiled = self.programs.get_mut(&dataset)?.take()?;
+        Some((dataset, compiled))
     }
 
     /// Every (row, rule) that holds, sorted. `batch` holds one dataset.
     pub fn hits(&mut self, batch: &Batch, columns: Option<&Columns>) -> Vec<Hit> {
         let mut out = Vec::new();
-        if let Some(c) = self.program(batch) {
-            c.runner.batch(&c.program, batch, columns, |rule, row| out.push(Hit { row, rule }));
+        if let Some((dataset, mut c)) = self.program(batch) {
+            c.runner.batch(&c.program, batch, columns, |hits, _| out.extend_from_slice(hits));
+            self.programs.insert(dataset, Some(c));
         }
-        out.sort_unstable();
         out
     }
 
-    /// [`Engine::events`] for a dataset of text, whose columns are made as far as they are needed: those that a rule looks at for
-    /// every row, all of them for the few rows that a rule holds for. `derive` makes the columns of a batch for whose names it is
-    /// told yes.
+    /// Judges a batch of one dataset. Occurrences are in the order (event time, event id, rule).
+    pub fn events(&mut self, batch: &Batch, columns: Option<&Columns>) -> Vec<Occurrence> {
+        let mut out = std::mem::take(&mut self.outbox);
+        self.tell(batch, columns, &mut out);
+        self.end_batch(batch, out)
+    }
+
+    /// [`Engine::events`] for a dataset of text, whose columns are made as far as they are needed: those that a rule asks about for
+    /// every row, all of them for the rows that a rule holds for, which are few. `derive` makes the columns of a batch for whose
+    /// names it is told yes.
     pub fn judge(
         &mut self,
         batch: &Batch,
         derive: impl Fn(&Batch, &dyn Fn(&str) -> bool) -> Columns,
     ) -> Vec<Occurrence> {
-        let mut hits = Vec::new();
-        if let Some(c) = self.program(batch) {
-            let asked = |name: &str| c.program.fields.paths.iter().any(|p| p.as_str() == name);
-            let columns = derive(batch, &asked);
-            c.runner.batch(&c.program, batch, Some(&columns), |rule, row| hits.push(Hit { row, rule }));
-        }
-        hits.sort_unstable();
         let mut rows = Vec::new();
-        for hit in &mut hits {
-            if rows.last() != Some(&hit.row) {
-                rows.push(hit.row);
+        let mut out = std::mem::take(&mut self.outbox);
+        if let Some((dataset, mut c)) = self.program(batch) {
+            let columns = derive(batch, &|name| c.program.asks(name));
+            let hit = |hits: &[Hit], _: &mut Reader<'_>| rows.extend(hits.iter().map(|h| h.row));
+            c.runner.batch(&c.program, batch, Some(&columns), hit);
+            rows.dedup();
+            let counts = c.runner.counts;
+            self.programs.insert(Arc::clone(&dataset), Some(c));
+            if !rows.is_empty() {
+                let few = batch.with_rows(rows.iter().filter_map(|r| batch.rows.get(*r).copied()).collect());
+                self.tell(&few, Some(&derive(&few, &|_| true)), &mut out);
+                // They are counted already.
+                if let Some(Some(c)) = self.programs.get_mut(&dataset) {
+                    c.runner.counts = counts;
+                }
             }
-            hit.row = rows.len() - 1;
         }
-        let mut out = Vec::new();
-        if !rows.is_empty() {
-            let rows = rows.iter().filter_map(|r| batch.rows.get(*r).copied()).collect();
-            let few = Batch { rows: Arc::new(rows), ..batch.clone() };
-            out = self.tell(hits, &few, Some(&derive(&few, &|_| true)));
-        }
-        self.observe(batch);
-        self.settle(&mut out);
-        in_order(out)
+        self.end_batch(batch, out)
     }
 
-    /// Judges a batch of one dataset. Occurrences are in the order (event time, event id, rule).
-    pub fn events(&mut self, batch: &Batch, columns: Option<&Columns>) -> Vec<Occurrence> {
-        let hits = self.hits(batch, columns);
-        let mut out = self.tell(hits, batch, columns);
-        self.observe(batch);
-        self.settle(&mut out);
-        in_order(out)
+    /// Makes of the rows for which a rule holds what there is to say about them.
+    fn tell(&mut self, batch: &Batch, columns: Option<&Columns>, out: &mut Outbox) {
+        out.occurrences.reserve(out.expected.min(batch.len()));
+        let Some((dataset, mut c)) = self.program(batch) else { return };
+        if let Some(plans) = c.plans.get_mut(usize::from(is_cloudtrail(batch.dataset_of(0)))) {
+            c.runner.batch(&c.program, batch, columns, |hits, reader| {
+                hits.iter().for_each(|hit| self.hit(*hit, plans, batch, reader, out));
+                out.finish(&self.maker.facts.block());
+            });
+        }
+        self.programs.insert(dataset, Some(c));
     }
 
-    /// What `hits` mean: occurrences of rules that alert by themselves, and entries in windows.
-    fn tell(&mut self, hits: Vec<Hit>, batch: &Batch, columns: Option<&Columns>) -> Vec<Occurrence> {
-        let is_cloudtrail = is_cloudtrail(batch.dataset_of(0));
-        let rules = Arc::clone(&self.rules);
-        let mut out = Vec::new();
-        for Hit { row, rule } in hits {
-            let index = rule as usize;
-            if let Some(n) = self.hits.get_mut(index) {
-                *n += 1;
-            }
-            let Some(r) = rules.rules.get(index) else { continue };
-            if self.alerts.get(index) == Some(&true) {
-                let plan = self
-                    .plans
-                    .entry((rule, is_cloudtrail))
-                    .or_insert_with(|| Plan::new(&r.head, &r.fields(), &[], is_cloudtrail));
-                let facts = plan.facts(batch, row, columns, &mut self.walker);
-                out.push(plan.occurrence(&r.head, &facts, batch, row));
-            }
-            for c in self.feeds.get(index).cloned().unwrap_or_default() {
-                self.feed(c, rule, batch, row, columns, &mut out);
+    fn end_batch(&mut self, batch: &Batch, mut out: Outbox) -> Vec<Occurrence> {
+        self.observe(batch);
+        self.settle(&mut out);
+        let found = out.in_order();
+        self.outbox = out;
+        found
+    }
+
+    fn hit(&mut self, hit: Hit, plans: &mut Plans, batch: &Batch, reader: &mut Reader<'_>, out: &mut Outbox) {
+        let Hit { row, rule } = hit;
+        let index = rule as usize;
+        if let Some(n) = self.hits.get_mut(index) {
+            *n += 1;
+        }
+        if let Some(Some(plan)) = plans.alerts.get_mut(index) {
+            let rank = self.ranks.get(index).copied().unwrap_or(u32::MAX);
+            let (occurrence, draft) = plan.occurrence(batch, row, reader, &mut self.maker);
+            out.drafts.push((out.occurrences.len(), draft));
+            out.add(rank, occurrence);
+        }
+        let n_feeds = self.feeds.get(index).map_or(0, Vec::len);
+        for i in 0..n_feeds {
+            let Some(c) = self.feeds.get(index).and_then(|f| f.get(i)).copied() else { continue };
+            if let Some(plan) = plans.feeds.get_mut(&(c, rule)) {
+                self.feed(c, plan, batch, row, reader, out);
             }
         }
-        out
     }
 
     /// Gives the event in `row` to correlation `c`.
     fn feed(
         &mut self,
         c: usize,
-        rule: u32,
+        plan: &mut Plan,
         batch: &Batch,
         row: usize,
-        columns: Option<&Columns>,
-        out: &mut Vec<Occurrence>,
+        reader: &mut Reader<'_>,
+        out: &mut Outbox,
     ) {
-        let rules = Arc::clone(&self.rules);
-        let (Some(correlation), Some(counting)) = (rules.correlations.get(c), self.counting.get_mut(c))
+        let (Some(correlation), Some(counting)) = (self.rules.correlations.get(c), self.counting.get_mut(c))
         else {
             return;
         };
-        let Some(base) = rules.rules.get(rule as usize) else { return };
         let Some(time) = batch.rows.get(row).and_then(effective) else {
             self.no_time += 1;
             return;
         };
-        let is_cloudtrail = is_cloudtrail(batch.dataset_of(row));
-        let plan = counting.plans.entry((rule, is_cloudtrail)).or_insert_with(|| {
-            let reference = correlation.rules.iter().position(|r| *r == rule as usize);
-            let reference = reference.and_then(|i| correlation.references.get(i)).map_or("", String::as_str);
-            let mut extra: Vec<&Path> =
-                correlation.group_by.iter().map(|p| correlation.field_in(p, reference)).collect();
-            if let Counted::Values(p) = &correlation.counted {
-                extra.push(correlation.field_in(p, reference));
-            }
-            Plan::new(&correlation.head, &base.fields(), &extra, is_cloudtrail)
-        });
-        let facts = plan.facts(batch, row, columns, &mut self.walker);
-        let mut wanted: Vec<String> = Vec::with_capacity(plan.extra.len());
-        for i in &plan.extra {
-            match facts.first(*i) {
-                Some(v) => wanted.push(v.to_owned()),
-                None => {
-                    counting.n_missing += 1;
-                    return;
-                }
-            }
-        }
+        let names = plan.facts(row, reader, &mut self.maker);
+        let Some(mut wanted) = plan.wanted(&mut self.maker) else {
+            counting.n_missing += 1;
+            return;
+        };
         let value = if matches!(correlation.counted, Counted::Values(_)) {
             wanted.pop().unwrap_or_default()
         } else {
             String::new()
         };
         // A drill must not push a real attacker over the threshold, nor hide in his finding.
-        wanted.push(batch.provenance_of(row).canary.as_deref().unwrap_or_default().to_owned());
-        let (account, region) = plan.place(&facts, batch, row);
-        let evidence = plan.evidence(&facts, batch, row);
-        let id = event_key(batch, row, account.as_deref(), is_cloudtrail);
+        let provenance = batch.provenance_of(row);
+        wanted.push(provenance.canary.as_deref().unwrap_or_default().to_owned());
+        let (account, region) = plan.place(&mut self.maker, provenance);
+        // Entries stay for as long as their window: each has a block of its own.
+        let facts = self.maker.facts.alone(&names);
+        let evidence = evidence(facts, batch, row);
+        let id = event_key(batch, row, account.as_deref(), is_cloudtrail(batch.dataset_of(row)));
         let entry = Entry { time, id, value, evidence, account, region };
         let mut reports = Vec::new();
         let late = counting.windows.add(&wanted, entry, self.clock.watermark(), &mut reports);
-        out.extend(reports.into_iter().map(|r| correlated(correlation, r)));
+        reports.into_iter().for_each(|r| out.add(counting.rank, correlated(correlation, &counting.about, r)));
         if let Some((from, to)) = late {
             self.requests.insert(NeedRange { rule: correlation.head.name.clone(), key: wanted, from, to });
         }
@@ -386,29 +518,31 @@ impl Engine {
         }
     }
 
-    fn settle(&mut self, out: &mut Vec<Occurrence>) {
+    fn settle(&mut self, out: &mut Outbox) {
         let watermark = self.clock.advance();
         for (counting, correlation) in self.counting.iter_mut().zip(&self.rules.correlations) {
             let mut reports = Vec::new();
             counting.windows.settle(watermark, &mut reports);
-            out.extend(reports.into_iter().map(|r| correlated(correlation, r)));
+            reports
+                .into_iter()
+                .for_each(|r| out.add(counting.rank, correlated(correlation, &counting.about, r)));
         }
     }
 
     /// Time passes on our own clock, so that a quiet stream settles.
     pub fn tick(&mut self, now: Time) -> Vec<Occurrence> {
         self.clock.tick(now);
-        let mut out = Vec::new();
+        let mut out = Outbox::default();
         self.settle(&mut out);
-        in_order(out)
+        out.in_order()
     }
 
     /// No more events: everything settles. A backtest ends with it.
     pub fn end(&mut self) -> Vec<Occurrence> {
         self.clock.end();
-        let mut out = Vec::new();
+        let mut out = Outbox::default();
         self.settle(&mut out);
-        in_order(out)
+        out.in_order()
     }
 
     /// Ranges that must be read again because events came late. Taking them empties the list.
@@ -527,7 +661,7 @@ fn event_key(batch: &Batch, row: usize, account: Option<&str>, is_cloudtrail: bo
     }
 }
 
-fn correlated(c: &Correlation, r: Report) -> Occurrence {
+fn correlated(c: &Correlation, about: &Arc<About>, r: Report) -> Occurrence {
     let mut values = r.key;
     let drill = values.pop().filter(|v| !v.is_empty());
     let key: Vec<(String, String)> = c.group_by.iter().map(|p| p.as_str().to_owned()).zip(values).collect();
@@ -544,30 +678,15 @@ fn correlated(c: &Correlation, r: Report) -> Occurrence {
         .resource
         .iter()
         .find_map(|p| key.iter().find(|(k, _)| k == p.as_str()).map(|(_, v)| v.clone()));
+    let subject = Subject { account: common(|e| &e.account), region: common(|e| &e.region), resource, key };
     Occurrence {
         id,
-        account: common(|e| &e.account),
-        region: common(|e| &e.region),
-        resource,
-        key,
+        about: Arc::clone(about),
+        subject: Arc::new(subject),
         time: r.episode.last,
         evidence: r.episode.entries.iter().map(|e| e.evidence.clone()).collect(),
         evidence_total: r.episode.total,
         is_settled: r.is_settled,
         drill,
-        ..blank(&c.head)
     }
-}
-
-/// O1: event time, event id, rule; then provisional before settled.
-fn in_order(mut out: Vec<Occurrence>) -> Vec<Occurrence> {
-    out.sort_by(|a, b| {
-        let key = |o: &Occurrence| (o.time, o.evidence.first().map(|e| e.event_id));
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| a.rule.name.cmp(&b.rule.name))
-            .then_with(|| a.id.cmp(&b.id))
-            .then_with(|| a.is_settled.cmp(&b.is_settled))
-    });
-    out
 }

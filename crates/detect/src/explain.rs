@@ -5,7 +5,6 @@ use crate::compile::fields::{Fields, Source, lossy};
 use crate::compile::run::Runner;
 use crate::compile::{CompileError, Program};
 use crate::engine::is_cloudtrail;
-use crate::json::Walker;
 use crate::occurrence::{cut, values};
 use crate::route::{Route, target};
 use crate::sigma::rule::{Field, Item, Path, Rule, Test};
@@ -118,11 +117,10 @@ fn seen(item: &Item, raw: &str, row: usize, columns: Option<&Columns>, can_deriv
     if let Test::FieldRef { others, .. } = &item.test {
         paths.extend(others.iter().cloned());
     }
-    let n = paths.len();
     let fields = Fields::new(paths, can_derive);
     let bound = fields.bind(columns);
-    let facts = values(&fields, Source::new(raw, &bound, row), &mut Walker::default());
-    (0..n).flat_map(|i| facts.all(i).iter().take(SEEN_MAX).map(|v| cut(v))).collect()
+    let facts = values(&fields, Source::new(raw, &bound, row));
+    facts.iter().flat_map(|v| v.iter().take(SEEN_MAX).map(|v| cut(v))).collect()
 }
 
 impl fmt::Display for Explanation {

@@ -7,6 +7,9 @@
 //! - Of equal keys in one object the last one wins.
 //! - A string where a path wants to go deeper is entered when it is itself a JSON object; one level, not strings in strings.
 //!
+//! - A subtree of which nobody needs anything at once ([`Trie::wait`]) is passed over with its place noted, and entered when somebody
+//!   asks ([`Walker::enter`]): rules ask about parameters of few calls, and parameters are half of a record.
+//!
 //! Inside subtrees that no path needs, only brackets and quotes are checked. An event that breaks off keeps the fields that were
 //! read up to there: an attacker who can spoil the tail of a record must not silence its head.
 
@@ -26,6 +29,13 @@ pub enum Kind {
     List,
 }
 
+impl Kind {
+    #[must_use]
+    pub fn is_scalar(self) -> bool {
+        !matches!(self, Kind::Null | Kind::Object | Kind::List)
+    }
+}
+
 /// A value that some path led to.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
@@ -35,6 +45,33 @@ pub struct Found {
     start: u32,
     end: u32,
     in_scratch: bool,
+}
+
+impl Found {
+    /// A subtree that waits: the node of the trie at which it is entered.
+    const WAITING: u32 = 1 << 31;
+    /// A subtree that was entered: `start..end` are places in [`Walker::found`].
+    const ENTERED: u32 = 1 << 30;
+
+    fn waits_at(&self) -> Option<u32> {
+        (self.field & Found::WAITING != 0).then_some(self.field & !Found::WAITING)
+    }
+    /// The node of a subtree that waits or waited, and has been entered since.
+    #[must_use]
+    pub fn apart(&self) -> Option<u32> {
+        (self.field & (Found::WAITING | Found::ENTERED) != 0)
+            .then_some(self.field & !(Found::WAITING | Found::ENTERED))
+    }
+    /// Where the values of the subtree at `node` were put, if this is it.
+    #[must_use]
+    pub fn entered(&self, node: u32) -> Option<std::ops::Range<usize>> {
+        (self.field == Found::ENTERED | node).then_some(self.start as usize..self.end as usize)
+    }
+    /// Bytes of the value, unless it was unescaped.
+    #[must_use]
+    pub fn span(&self) -> Option<std::ops::Range<usize>> {
+        (!self.in_scratch).then_some(self.start as usize..self.end as usize)
+    }
 }
 
 /// What became of one text.
@@ -51,6 +88,8 @@ struct TrieNode {
     /// The path that ends here.
     field: u32,
     has_edges: bool,
+    /// Nothing below is needed at once.
+    can_wait: bool,
     /// One bit per hash of a key below, so that most keys that nobody needs are passed over without a table lookup.
     bloom: [u64; 4],
 }
@@ -64,17 +103,20 @@ struct Edge {
 }
 
 /// The needed paths. Field `i` is the `i`-th path given.
+#[derive(Default)]
 pub struct Trie {
     nodes: Vec<TrieNode>,
     edges: Vec<Edge>,
     /// Open addressing over (node, key); entries are edge index + 1.
     table: Vec<u32>,
+    /// Tells this trie from others: what a walker has learnt holds for one.
+    mark: u64,
 }
 
 impl Trie {
     #[must_use]
     pub fn new<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Trie {
-        let mut t = Trie { nodes: vec![TrieNode::new()], edges: Vec::new(), table: vec![0; 16] };
+        let mut t = Trie { nodes: vec![TrieNode::new()], edges: Vec::new(), table: vec![0; 16], mark: 0 };
         for (i, path) in paths.into_iter().enumerate() {
             let field = u32::try_from(i).unwrap_or(NONE);
             let steps: Vec<&str> = path.steps().collect();
@@ -88,8 +130,44 @@ impl Trie {
                 node = t.child(node, step.as_bytes(), false);
             }
             t.end(node, field);
+            t.mark = crate::cache::hash(t.mark, path.as_str().as_bytes());
         }
         t
+    }
+
+    /// Lets every subtree wait in which no path is needed at once. For each field the node whose subtree it waits in.
+    pub fn wait(&mut self, is_needed: impl Fn(u32) -> bool) -> Vec<Option<u32>> {
+        let mut needed: Vec<bool> =
+            self.nodes.iter().map(|n| n.field != NONE && is_needed(n.field)).collect();
+        // A node is made after the one above it, so one pass in each direction is enough.
+        for e in self.edges.iter().rev() {
+            if needed.get(e.child as usize) == Some(&true)
+                && let Some(above) = needed.get_mut(e.node as usize)
+            {
+                *above = true;
+            }
+        }
+        let mut homes: Vec<Option<u32>> = vec![None; self.nodes.len()];
+        let mut out = Vec::new();
+        for e in &self.edges {
+            let Some(n) = self.nodes.get_mut(e.child as usize) else { continue };
+            n.can_wait = n.has_edges && needed.get(e.child as usize) == Some(&false);
+            let above = homes.get(e.node as usize).copied().flatten();
+            let home = above.or_else(|| n.can_wait.then_some(e.child));
+            if let Some(h) = homes.get_mut(e.child as usize) {
+                *h = home;
+            }
+            if n.field != NONE {
+                let field = n.field as usize;
+                if out.len() <= field {
+                    out.resize(field + 1, None);
+                }
+                if let Some(slot) = out.get_mut(field).filter(|s| s.is_none()) {
+                    *slot = home;
+                }
+            }
+        }
+        out
     }
 
     fn end(&mut self, node: u32, field: u32) {
@@ -157,7 +235,7 @@ impl Trie {
 
 impl TrieNode {
     fn new() -> TrieNode {
-        TrieNode { field: NONE, has_edges: false, bloom: [0; 4] }
+        TrieNode { field: NONE, has_edges: false, can_wait: false, bloom: [0; 4] }
     }
 }
 
@@ -184,6 +262,60 @@ fn slot(node: u32, key: &[u8]) -> usize {
     (mixed >> 32) as usize
 }
 
+/// Longest key that is guessed, quotes and colon included.
+const GUESS_BYTES_MAX: usize = 64;
+/// Most guesses per node. Records of one source have one order of keys with gaps; an object with more keys is a map of data.
+const GUESSES_MAX: usize = 48;
+
+/// A key that came at this point before: `"key":` as it was written, and what it leads to. Records repeat their keys in the same
+/// order, so most keys need neither be scanned nor looked up.
+struct Guess {
+    text: Box<[u8]>,
+    /// The first eight bytes and those that count in them, the second eight, the last eight: together all bytes up to 24.
+    first: u64,
+    mask: u64,
+    second: u64,
+    last: u64,
+    edge: Option<u32>,
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    let word: [u8; 8] = bytes.get(at..at + 8)?.try_into().ok()?;
+    Some(u64::from_le_bytes(word))
+}
+
+impl Guess {
+    fn new(text: &[u8], edge: Option<u32>) -> Guess {
+        let mut first = [0; 8];
+        first.iter_mut().zip(text).for_each(|(f, t)| *f = *t);
+        let mask = if text.len() < 8 { (1 << (8 * text.len())) - 1 } else { u64::MAX };
+        Guess {
+            first: u64::from_le_bytes(first),
+            mask,
+            second: if text.len() < 16 { 0 } else { word(text, 8).unwrap_or(0) },
+            last: text.len().checked_sub(8).and_then(|at| word(text, at)).unwrap_or(0),
+            text: text.into(),
+            edge,
+        }
+    }
+
+    /// Whether `bytes` go on with this key at `at`. The end of a text is not guessed.
+    #[inline]
+    fn holds(&self, bytes: &[u8], at: usize) -> bool {
+        let n = self.text.len();
+        if word(bytes, at).is_none_or(|w| (w ^ self.first) & self.mask != 0) {
+            return false;
+        }
+        if n <= 8 {
+            return true;
+        }
+        if word(bytes, at + n - 8) != Some(self.last) || n >= 16 && word(bytes, at + 8) != Some(self.second) {
+            return false;
+        }
+        n <= 24 || bytes.get(at..at + n) == Some(&self.text)
+    }
+}
+
 /// Why a pass over a text stopped early.
 enum Stop {
     Malformed,
@@ -200,41 +332,90 @@ pub struct Walker {
     key: String,
     stamps: Vec<u32>,
     serial: u32,
+    /// By node, in the order in which the keys come.
+    guesses: Vec<Vec<Guess>>,
+    /// The trie that the guesses are about.
+    mark: u64,
     is_careful: bool,
     is_embedded: bool,
+    is_opening: bool,
     has_duplicates: bool,
 }
 
 impl Walker {
-    /// Collects the fields of `trie` from `text` into `self.found`.
+    /// Forgets what was found.
+    pub fn clear(&mut self) {
+        self.found.clear();
+        self.scratch.clear();
+    }
+
+    /// Bytes that what was found takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.scratch.len() + self.found.len() * size_of::<Found>()
+    }
+
+    /// Collects the fields of `trie` from `text` into `self.found`, behind what is there.
     pub fn walk(&mut self, trie: &Trie, text: &str) -> Walked {
+        self.is_opening = false;
+        let outcome = self.rounds(trie, |walker| {
+            let mut cur = Cursor { text, at: 0 };
+            cur.space();
+            if cur.peek() != Some(b'{') {
+                return Err(Stop::Malformed);
+            }
+            walker.object(trie, &mut cur, 0, 0)?;
+            cur.space();
+            if cur.peek().is_some() { Err(Stop::Malformed) } else { Ok(()) }
+        });
+        Walked { is_malformed: outcome.is_err(), has_duplicates: self.has_duplicates }
+    }
+
+    /// Enters the subtree that waits at place `at`: its values go behind everything that was found, and the place leads to them.
+    /// `text` holds the bytes of the subtree.
+    pub fn enter(&mut self, trie: &Trie, at: usize, text: &str) {
+        let Some((place, node)) = self.found.get(at).and_then(|f| Some((*f, f.waits_at()?))) else { return };
+        let first = self.found.len();
+        self.is_opening = true;
+        // What can be read before it breaks off counts, as in the whole.
+        let _ = self.rounds(trie, |walker| walker.value(trie, &mut Cursor { text, at: 0 }, node, 1));
+        for f in self.found.iter_mut().skip(first).filter(|f| !f.in_scratch) {
+            f.start = f.start.saturating_add(place.start);
+            f.end = f.end.saturating_add(place.start);
+        }
+        let n = |v: usize| u32::try_from(v).unwrap_or(u32::MAX);
+        let (start, end) = (n(first), n(self.found.len()));
+        if let Some(f) = self.found.get_mut(at) {
+            *f = Found { field: Found::ENTERED | node, start, end, ..place };
+        }
+    }
+
+    fn rounds(
+        &mut self,
+        trie: &Trie,
+        mut walk: impl FnMut(&mut Walker) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
         self.stamps.resize(trie.edges.len(), 0);
+        if self.mark != trie.mark || self.guesses.len() != trie.nodes.len() {
+            self.mark = trie.mark;
+            self.guesses.clear();
+            self.guesses.resize_with(trie.nodes.len(), Vec::new);
+        }
         self.has_duplicates = false;
         self.is_embedded = false;
+        let (found, scratch) = (self.found.len(), self.scratch.len());
         let mut outcome = Err(Stop::Careful);
         // The careful walk never asks for itself, so two rounds are enough.
         for is_careful in [false, true] {
             self.is_careful = is_careful;
-            self.found.clear();
-            self.scratch.clear();
-            let mut cur = Cursor { text, at: 0 };
-            cur.space();
-            outcome = if cur.peek() == Some(b'{') {
-                self.object(trie, &mut cur, 0, 0)
-            } else {
-                Err(Stop::Malformed)
-            };
-            if outcome.is_ok() {
-                cur.space();
-                if cur.peek().is_some() {
-                    outcome = Err(Stop::Malformed);
-                }
-            }
+            self.found.truncate(found);
+            self.scratch.truncate(scratch);
+            outcome = walk(self);
             if !matches!(outcome, Err(Stop::Careful)) {
                 break;
             }
         }
-        Walked { is_malformed: outcome.is_err(), has_duplicates: self.has_duplicates }
+        outcome
     }
 
     /// Text of `f`: unescaped for strings, as written for everything else.
@@ -269,10 +450,19 @@ impl Walker {
         if cur.take(b'}') {
             return Ok(());
         }
+        let mut next = 0;
         loop {
-            let (start, end, has_escape) = cur.string()?;
-            let edge = self.edge(trie, cur, node, start, end, has_escape);
-            cur.colon()?;
+            let edge = match self.guess(cur, node, &mut next) {
+                Some(edge) => edge,
+                None => {
+                    let from = cur.at;
+                    let (start, end, has_escape) = cur.string()?;
+                    let edge = self.edge(trie, cur, node, start, end, has_escape);
+                    cur.colon()?;
+                    self.learn(cur, node, from..end + 2, edge, &mut next);
+                    edge
+                }
+            };
             match edge {
                 None => cur.skip_value()?,
                 Some(e) => {
@@ -290,6 +480,54 @@ impl Walker {
             if !cur.next_member()? {
                 return Ok(());
             }
+        }
+    }
+
+    /// Passes a key that was guessed and gives where it leads; `next` is the place of the likeliest guess.
+    #[inline]
+    fn guess(&self, cur: &mut Cursor<'_>, node: u32, next: &mut usize) -> Option<Option<usize>> {
+        let guesses = self.guesses.get(node as usize)?;
+        let bytes = cur.text.as_bytes();
+        let mut at = *next;
+        let mut guess = guesses.get(at).filter(|g| g.holds(bytes, cur.at));
+        if guess.is_none() {
+            // Keys that this record lacks were passed over, or its keys come in another order.
+            let behind = guesses.iter().enumerate().skip(at + 1).find(|(_, g)| g.holds(bytes, cur.at));
+            at = match behind {
+                Some((at, _)) => at,
+                None => guesses.iter().take(at).position(|g| g.holds(bytes, cur.at))?,
+            };
+            guess = guesses.get(at);
+        }
+        let guess = guess?;
+        *next = at + 1;
+        cur.at += guess.text.len();
+        cur.space();
+        Some(guess.edge.map(|e| e as usize))
+    }
+
+    fn learn(
+        &mut self,
+        cur: &Cursor<'_>,
+        node: u32,
+        written: std::ops::Range<usize>,
+        edge: Option<usize>,
+        next: &mut usize,
+    ) {
+        let text = cur.text.as_bytes().get(written).unwrap_or_default();
+        let Some(guesses) = self.guesses.get_mut(node as usize) else { return };
+        // Only what is written without space between key and colon is guessed.
+        if text.last() != Some(&b':') || text.len() > GUESS_BYTES_MAX {
+            return;
+        }
+        let guess = Guess::new(text, edge.and_then(|e| u32::try_from(e).ok()));
+        if guesses.len() < GUESSES_MAX {
+            let at = (*next).min(guesses.len());
+            guesses.insert(at, guess);
+            *next = at + 1;
+        } else if let Some(old) = guesses.get_mut(*next % GUESSES_MAX) {
+            *old = guess;
+            *next += 1;
         }
     }
 
@@ -383,6 +621,12 @@ impl Walker {
     fn value(&mut self, trie: &Trie, cur: &mut Cursor<'_>, node: u32, depth: usize) -> Result<(), Stop> {
         let Some(n) = trie.nodes.get(node as usize) else { return Err(Stop::Malformed) };
         let start = cur.at;
+        if n.can_wait && !self.is_opening && !self.is_careful && !self.is_embedded {
+            let mark = self.push(Found::WAITING | node, Kind::Object, start, cur.text.len());
+            cur.skip_value()?;
+            self.close(Some(mark), cur.at);
+            return Ok(());
+        }
         match cur.peek() {
             Some(b'"') => {
                 let (from, to, has_escape) = cur.string()?;

@@ -10,7 +10,7 @@
 //! - **Pay per value, not per event.** Log values repeat. What all rules ask of one field is one index ([`compile`]), and what is
 //!   known about a value is kept.
 //! - **Pay per question, not per rule.** Equal questions of different rules are one predicate, equal sub-conditions one node; a
-//!   rule whose rarest necessary question met nothing in a chunk of 4,096 events is not looked at.
+//!   rule whose rarest necessary question met nothing in a chunk of 512 events is not looked at.
 //! - **Read only what is asked for.** One pass over each JSON text, led by a trie of the needed paths; no tree, no allocation per
 //!   event ([`json`]).
 //!
@@ -43,7 +43,7 @@
 //! batch.push(br#"{"eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","errorCode":"AccessDenied"}"#, source, dataset);
 //! let found = engine.events(&batch.finish(), None);
 //! assert_eq!(found.len(), 1);
-//! assert_eq!(found[0].title, "Trail stopped");
+//! assert_eq!(found[0].about.title, "Trail stopped");
 //! # Ok::<(), detect::CompileError>(())
 //! ```
 //!

@@ -109,7 +109,7 @@ fn run(alone: &Rules, head: &Head, events: &[String], is_correlation: bool) -> R
     }
     let mut found = engine.events(&batch, None);
     found.extend(engine.end());
-    Ok(found.iter().any(|o| o.rule.name == head.name && o.is_settled))
+    Ok(found.iter().any(|o| o.about.rule.name == head.name && o.is_settled))
 }
 
 fn time(v: &serde_json::Value) -> Option<Time> {

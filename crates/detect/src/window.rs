@@ -210,7 +210,7 @@ impl Windows {
         }
         let mut entry = entry;
         if group.entries.len() >= FIELDS_KEPT {
-            entry.evidence.fields.clear();
+            entry.evidence.fields = model::Facts::default();
         }
         let shape = self.shape;
         group.live.inserted(at, &entry.value, shape.is_distinct);

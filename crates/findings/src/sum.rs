@@ -1,7 +1,7 @@
 //! The sum of a finding's occurrences: a function of their set, whatever order they come in (F2).
 
 use crate::distinct::{Distinct, Seen};
-use model::{Evidence, Finding, FindingId, Occurrence, Time, sha256};
+use model::{Evidence, EvidenceList, Facts, Finding, FindingId, Occurrence, Time, sha256};
 use serde::{Deserialize, Serialize};
 
 /// Evidence kept with a finding, newest first in importance. An occurrence brings up to 1,000; a finding that is rewritten 300
@@ -29,20 +29,21 @@ pub(crate) struct Pending {
 
 impl Sum {
     fn of(id: FindingId, o: &Occurrence) -> Sum {
+        let (about, subject) = (&o.about, &o.subject);
         let finding = Finding {
             id,
-            source: o.source,
-            finding_type: o.finding_type.clone(),
-            rule: o.rule.clone(),
-            title: o.title.clone(),
-            why: o.why.clone(),
-            fix: o.fix.clone(),
-            severity: o.severity,
-            account: o.account.clone(),
-            region: o.region.clone(),
-            resource: o.resource.clone(),
-            key: o.key.clone(),
-            tags: o.tags.clone(),
+            source: about.source,
+            finding_type: about.finding_type.clone(),
+            rule: about.rule.clone(),
+            title: about.title.clone(),
+            why: about.why.clone(),
+            fix: about.fix.clone(),
+            severity: about.severity,
+            account: subject.account.clone(),
+            region: subject.region.clone(),
+            resource: subject.resource.clone(),
+            key: subject.key.clone(),
+            tags: about.tags.clone(),
             count: 0,
             first_seen: Time(i64::MAX),
             last_seen: Time::NONE,
@@ -79,7 +80,7 @@ impl Sum {
         }
         self.total_max = self.total_max.max(o.evidence_total).max(o.evidence.len() as u64);
         f.count = self.distinct.count().max(self.total_max);
-        f.severity = f.severity.max(o.severity);
+        f.severity = f.severity.max(o.about.severity);
         keep_newest(&mut f.evidence, &o.evidence);
         self.describe(o);
         has_news
@@ -87,26 +88,32 @@ impl Sum {
 
     /// Prose follows the newest occurrence, so that an edited rule shows its new words.
     fn describe(&mut self, o: &Occurrence) {
-        // Without evidence and provisional marks: the words alone decide a tie.
-        let words = Occurrence { evidence: Vec::new(), is_settled: true, ..o.clone() };
+        // Without evidence, its number and provisional marks: the words alone decide a tie.
+        let words = Occurrence {
+            evidence: EvidenceList::default(),
+            evidence_total: 0,
+            is_settled: true,
+            ..o.clone()
+        };
         let digest = first8(&[&serde_json::to_vec(&words).unwrap_or_default()]);
         if (o.time, digest) <= self.described {
             return;
         }
         self.described = (o.time, digest);
         let f = &mut self.finding;
-        f.rule.clone_from(&o.rule);
-        f.title.clone_from(&o.title);
-        f.why.clone_from(&o.why);
-        f.fix.clone_from(&o.fix);
-        f.tags.clone_from(&o.tags);
-        f.finding_type.clone_from(&o.finding_type);
+        let (about, subject) = (&o.about, &o.subject);
+        f.rule.clone_from(&about.rule);
+        f.title.clone_from(&about.title);
+        f.why.clone_from(&about.why);
+        f.fix.clone_from(&about.fix);
+        f.tags.clone_from(&about.tags);
+        f.finding_type.clone_from(&about.finding_type);
         f.drill.clone_from(&o.drill);
-        f.source = o.source;
-        f.account.clone_from(&o.account);
-        f.region.clone_from(&o.region);
-        f.resource.clone_from(&o.resource);
-        f.key.clone_from(&o.key);
+        f.source = about.source;
+        f.account.clone_from(&subject.account);
+        f.region.clone_from(&subject.region);
+        f.resource.clone_from(&subject.resource);
+        f.key.clone_from(&subject.key);
     }
 
     pub fn is_count_exact(&self) -> bool {
@@ -133,7 +140,9 @@ pub(crate) fn take(
         } else {
             let mut slim = (*o).clone();
             let excess = slim.evidence.len().saturating_sub(EVIDENCE_KEPT);
-            slim.evidence.drain(..excess);
+            if excess > 0 {
+                slim.evidence = o.evidence.iter().skip(excess).cloned().collect();
+            }
             provisional.push(slim);
         }
     }
@@ -177,9 +186,7 @@ fn keep_newest(kept: &mut Vec<Evidence>, more: &[Evidence]) {
     kept.reverse();
 }
 
-fn evidence_order(
-    e: &Evidence,
-) -> (Time, [u8; 16], u32, u64, &str, &std::collections::BTreeMap<String, String>) {
+fn evidence_order(e: &Evidence) -> (Time, [u8; 16], u32, u64, &str, &Facts) {
     (e.event_time, e.event_id.0, e.shard, e.seq, &e.dataset, &e.fields)
 }
 

@@ -2,9 +2,10 @@
 
 use crate::filter::{Filter, Subject};
 use crate::{By, Entry, Error, Key, Record, State};
-use model::{FindingId, FindingSource, Occurrence, RuleRef, Severity, Time};
+use model::{About, EvidenceList, FindingId, FindingSource, Occurrence, RuleRef, Severity, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Longest life of a suppression. A year and a month: an exception granted for a year survives until its review, not beyond.
 pub const SUPPRESSION_DAYS_MAX: i64 = 400;
@@ -229,8 +230,7 @@ pub(crate) fn own_finding(
     why: String,
 ) -> Occurrence {
     let finding_type = format!("{OWN_TYPES}{what}");
-    Occurrence {
-        id: own_id(what, s),
+    let about = About {
         source: FindingSource::Avouch,
         rule: RuleRef {
             name: "suppression".to_owned(),
@@ -244,17 +244,20 @@ pub(crate) fn own_finding(
             s.owner, s.id
         ),
         severity,
-        account: None,
-        region: None,
-        resource: Some(format!("suppression/{}", s.id)),
-        key: Vec::new(),
         tags: Vec::new(),
+        finding_type,
+    };
+    let subject =
+        model::Subject { resource: Some(format!("suppression/{}", s.id)), ..model::Subject::default() };
+    Occurrence {
+        id: own_id(what, s),
+        about: Arc::new(about),
+        subject: Arc::new(subject),
         time: by.at,
-        evidence: Vec::new(),
+        evidence: EvidenceList::default(),
         evidence_total: 1,
         is_settled: true,
         drill: None,
-        finding_type,
     }
 }
 

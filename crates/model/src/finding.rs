@@ -1,6 +1,6 @@
-use crate::{EventId, FindingId, Severity, Time};
+use crate::{EventId, EvidenceList, Facts, FindingId, Severity, Time};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Which crate said so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -40,15 +40,14 @@ pub struct Evidence {
     pub seq: u64,
     pub event_id: EventId,
     pub event_time: Time,
-    pub dataset: String,
+    pub dataset: Arc<str>,
     /// Field path → value as text.
-    pub fields: BTreeMap<String, String>,
+    pub fields: Facts,
 }
 
-/// One time that a rule held: what `detect` emits. `findings` aggregates occurrences by id.
+/// What a rule says, whatever it met: one for all occurrences of the rule.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Occurrence {
-    pub id: FindingId,
+pub struct About {
     pub source: FindingSource,
     /// `Purpose:Resource/Family.Detail`.
     pub finding_type: String,
@@ -59,16 +58,32 @@ pub struct Occurrence {
     /// What to do about it.
     pub fix: String,
     pub severity: Severity,
+    pub tags: Vec<String>,
+}
+
+/// Whom and what an occurrence is about: with the rule's name, its identity (F2).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Subject {
     pub account: Option<String>,
     pub region: Option<String>,
     pub resource: Option<String>,
     /// The values that separate two findings of one rule, as (field, value).
     pub key: Vec<(String, String)>,
-    pub tags: Vec<String>,
+}
+
+/// One time that a rule held: what `detect` emits. `findings` aggregates occurrences by id. What repeats from occurrence to
+/// occurrence is shared: a rule that holds for every second event must not copy its prose each time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Occurrence {
+    pub id: FindingId,
+    #[serde(flatten)]
+    pub about: Arc<About>,
+    #[serde(flatten)]
+    pub subject: Arc<Subject>,
     /// Event time of the decisive event; the window's last for a correlation.
     pub time: Time,
     /// Sorted by (event time, event id); at most [`Occurrence::EVIDENCE_MAX`], `evidence_total` counts all.
-    pub evidence: Vec<Evidence>,
+    pub evidence: EvidenceList,
     pub evidence_total: u64,
     /// True once no later event can change it.
     pub is_settled: bool,
@@ -89,13 +104,20 @@ impl Occurrence {
         resource: Option<&str>,
         key: &[(String, String)],
     ) -> FindingId {
-        let opt = |o: Option<&str>| o.map_or_else(|| vec![0], |s| [&[1], s.as_bytes()].concat());
-        let mut parts = vec![type_or_rule.as_bytes().to_vec(), opt(account), opt(region), opt(resource)];
-        for (k, v) in key {
-            parts.push(k.as_bytes().to_vec());
-            parts.push(v.as_bytes().to_vec());
-        }
-        FindingId::of(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        // Absent is one byte, present is another one and the text: empty and absent are two things.
+        let mut optional = Vec::with_capacity(192);
+        let mut range = |o: Option<&str>| {
+            let start = optional.len();
+            optional.push(u8::from(o.is_some()));
+            optional.extend_from_slice(o.unwrap_or_default().as_bytes());
+            start..optional.len()
+        };
+        let ranges = [range(account), range(region), range(resource)];
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(4 + 2 * key.len());
+        parts.push(type_or_rule.as_bytes());
+        parts.extend(ranges.into_iter().map(|r| optional.get(r).unwrap_or_default()));
+        parts.extend(key.iter().flat_map(|(k, v)| [k.as_bytes(), v.as_bytes()]));
+        FindingId::of(&parts)
     }
 }
 
@@ -166,6 +188,48 @@ pub enum DeliveryState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Occurrences lie in state files: sharing their parts must not change how they are written.
+    #[test]
+    fn an_occurrence_is_written_flat() {
+        let about = About {
+            source: FindingSource::Detect,
+            finding_type: "Policy:Thing/Done".into(),
+            rule: RuleRef::default(),
+            title: "t".into(),
+            why: "w".into(),
+            fix: String::new(),
+            severity: Severity::HIGH,
+            tags: vec!["x".into()],
+        };
+        let subject =
+            Subject { account: Some("1".into()), key: vec![("k".into(), "v".into())], ..Subject::default() };
+        let occurrence = Occurrence {
+            id: FindingId::NONE,
+            about: Arc::new(about),
+            subject: Arc::new(subject),
+            time: Time(1),
+            evidence: EvidenceList::from(Evidence {
+                shard: 1,
+                seq: u64::MAX,
+                event_id: EventId::NONE,
+                event_time: Time(1),
+                dataset: "d".into(),
+                fields: [("a", "1"), ("b", "2")].into_iter().collect(),
+            }),
+            evidence_total: 1,
+            is_settled: true,
+            drill: None,
+        };
+        let json = serde_json::to_value(&occurrence).unwrap();
+        assert_eq!(json["title"], "t");
+        assert_eq!(json["key"][0][1], "v");
+        assert_eq!(json["evidence"][0]["fields"]["b"], "2");
+        assert_eq!(serde_json::from_value::<Occurrence>(json).unwrap(), occurrence);
+        let twice: EvidenceList = occurrence.evidence.iter().chain(&occurrence.evidence).cloned().collect();
+        assert_eq!(serde_json::to_value(&twice).unwrap().as_array().map(Vec::len), Some(2));
+        assert_eq!(EvidenceList::from(occurrence.evidence.to_vec()), occurrence.evidence);
+    }
 
     #[test]
     fn identity_keeps_absent_and_empty_apart() {

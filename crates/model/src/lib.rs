@@ -31,6 +31,8 @@ mod batch;
 pub mod canonical;
 mod columns;
 mod control;
+mod evidence;
+mod facts;
 mod finding;
 mod id;
 mod severity;
@@ -45,7 +47,11 @@ pub use control::{
     Attestation, Configured, Control, ControlKind, ControlState, DrillPlan, Effective, Exception, Instance,
     LastProven, Mapping, Observation, Owner, Planned, Probe, Proof, ProofOutcome, ProofStep,
 };
-pub use finding::{Alert, Delivery, DeliveryState, Evidence, Finding, FindingSource, Occurrence, RuleRef};
+pub use evidence::EvidenceList;
+pub use facts::{Facts, FactsBuilder, FactsDraft};
+pub use finding::{
+    About, Alert, Delivery, DeliveryState, Evidence, Finding, FindingSource, Occurrence, RuleRef, Subject,
+};
 pub use id::{EventId, FindingId, ParseIdError, sha256, sha256_hex};
 pub use severity::Severity;
 pub use text::{escape_controls, glob, nearest};

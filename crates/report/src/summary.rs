@@ -347,7 +347,7 @@ fn evidence(m: &mut Markup, e: &Evidence) {
     pair(m, "time", &e.event_time.to_string());
     pair(m, "dataset", &e.dataset);
     pair(m, "sequence", &format!("shard {}, number {}", e.shard, e.seq));
-    for (name, value) in &e.fields {
+    for (name, value) in e.fields.iter() {
         pair(m, name, value);
     }
     m.close();

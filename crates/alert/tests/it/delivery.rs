@@ -205,7 +205,7 @@ async fn a_down_channel_loses_nothing_for_a_day_and_then_says_so() {
     let dead = again.host.dead.lock().unwrap();
     assert_eq!(dead.len(), 25);
     assert_eq!(
-        (dead[0].finding_type.as_str(), dead[0].resource.as_deref()),
+        (dead[0].about.finding_type.as_str(), dead[0].subject.resource.as_deref()),
         ("Avouch:Alert/Undelivered", Some("alerts/r/hook"))
     );
     assert!(dead.iter().all(|o| o.id == dead[0].id), "one finding per route and channel");
@@ -224,7 +224,7 @@ async fn refused_for_good_is_dead_at_once() {
     let done = b.round(0).await;
     assert_eq!((done.receipts[0].state, done.told.len()), (DeliveryState::Dead, 0));
     let dead = b.host.dead.lock().unwrap();
-    assert!(dead[0].why.contains("HTTP 400 Bad Request"), "{}", dead[0].why);
+    assert!(dead[0].about.why.contains("HTTP 400 Bad Request"), "{}", dead[0].about.why);
 }
 
 #[tokio::test]

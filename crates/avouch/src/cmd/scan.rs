@@ -202,7 +202,7 @@ fn answer(
 fn who(f: &model::Finding) -> String {
     const WHO: &str = "avouch.principal";
     let named = f.key.iter().find(|(k, _)| *k == WHO).map(|(_, v)| v.clone());
-    named.or_else(|| f.evidence.first()?.fields.get(WHO).cloned()).unwrap_or_default()
+    named.or_else(|| f.evidence.first()?.fields.get(WHO).map(str::to_owned)).unwrap_or_default()
 }
 
 /// F1: everything that was there and was not looked at.
@@ -363,10 +363,11 @@ mod tests {
             let end = Time::parse_rfc3339(b"2026-03-14T12:00:00Z").unwrap();
             let estate = estate::make(seed, end, 6_000);
             let calm = judged(&estate, |e| !e.contains(ATTACKER));
-            let said: Vec<String> = calm.iter().map(|o| format!("{} at {}", o.rule.name, o.time)).collect();
+            let said: Vec<String> =
+                calm.iter().map(|o| format!("{} at {}", o.about.rule.name, o.time)).collect();
             assert_eq!(said, Vec::<String>::new(), "seed {seed}: normal traffic");
             let all = judged(&estate, |_| true);
-            let found: BTreeSet<&str> = all.iter().map(|o| o.rule.name.as_str()).collect();
+            let found: BTreeSet<&str> = all.iter().map(|o| o.about.rule.name.as_str()).collect();
             for rule in ["root_console_login", "trail_stopped", "admin_policy_attached", "ssh_guessing"] {
                 assert!(found.contains(rule), "seed {seed}: {rule} is not among {found:?}");
             }

@@ -11,7 +11,7 @@ use alert::{
     Told, open_channel,
 };
 use async_trait::async_trait;
-use model::{FindingId, FindingSource, Occurrence, RuleRef, Severity, Time};
+use model::{About, EvidenceList, FindingId, FindingSource, Occurrence, RuleRef, Severity, Subject, Time};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, Weak};
 use tokio::sync::watch;
@@ -231,8 +231,7 @@ pub fn own_finding(
     severity: Severity,
     resource: &str,
 ) -> Occurrence {
-    Occurrence {
-        id: Occurrence::identity(kind, None, None, Some(resource), &[]),
+    let about = About {
         source: FindingSource::Avouch,
         finding_type: kind.to_owned(),
         rule: RuleRef { name: rule.to_owned(), title: title.to_owned(), ..RuleRef::default() },
@@ -240,13 +239,14 @@ pub fn own_finding(
         why: why.to_owned(),
         fix: fix.to_owned(),
         severity,
-        account: None,
-        region: None,
-        resource: Some(resource.to_owned()),
-        key: Vec::new(),
         tags: Vec::new(),
+    };
+    Occurrence {
+        id: Occurrence::identity(kind, None, None, Some(resource), &[]),
+        about: Arc::new(about),
+        subject: Arc::new(Subject { resource: Some(resource.to_owned()), ..Subject::default() }),
         time: now(),
-        evidence: Vec::new(),
+        evidence: EvidenceList::default(),
         evidence_total: 0,
         is_settled: true,
         drill: None,

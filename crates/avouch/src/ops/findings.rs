@@ -321,7 +321,7 @@ fn show(id: &str, node: &Node) -> Reply {
     answer.line("evidence");
     for e in f.evidence.iter().take(5) {
         answer.line(format!("  {}  {} → avouch event show {}", e.event_time, e.dataset, e.event_id));
-        for (k, v) in &e.fields {
+        for (k, v) in e.fields.iter() {
             answer.line(format!("      {k} = {}", model::escape_controls(v)));
         }
     }

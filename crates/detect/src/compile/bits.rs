@@ -1,11 +1,13 @@
 //! Sets of rows of one chunk.
 
-/// Rows that are judged together. 64 words of 64 bits, so that one more word can say which of them are not zero.
-pub const ROWS: usize = 4_096;
+/// Rows that are judged together, at most 64 words of 64 bits, so that one more word can say which of them are not zero. What was
+/// read of the rows is read again for their candidates and their occurrences: half a megabyte of records is then still near. Less
+/// would only pay more often for looking at the rules.
+pub const ROWS: usize = 512;
 const WORDS: usize = ROWS / 64;
 
 /// A set of rows. `summary` has a bit for every word that is not zero: a rule that concerns three rows of a chunk touches three
-/// words, not 64.
+/// words, not all.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Bits {
     summary: u64,

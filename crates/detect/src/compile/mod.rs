@@ -8,6 +8,7 @@
 
 pub mod bits;
 pub mod fields;
+pub mod kept;
 pub mod matching;
 pub mod run;
 
@@ -81,8 +82,6 @@ pub struct FieldProgram {
     pub has_matching: bool,
     pub exists: Option<u32>,
     pub is_null: Option<u32>,
-    /// Values are noted until the end of the chunk: a reference compares them, or the questions wait.
-    pub is_noted: bool,
     /// No rule is reached through this field: its questions are asked only for rows that are candidates of a rule that asks them.
     /// Most events are nobody's candidate, and long fields (parameters, user agents) are nobody's access.
     pub is_deferred: bool,
@@ -90,6 +89,8 @@ pub struct FieldProgram {
 
 pub struct Program {
     pub fields: Fields,
+    /// The first so many fields are those that rules ask about; those behind them are shown only.
+    pub n_asked: usize,
     pub per_field: Vec<FieldProgram>,
     pub keywords: Option<Matching>,
     pub n_predicates: usize,
@@ -117,14 +118,32 @@ pub struct Routed<'a> {
 impl Program {
     /// # Errors
     /// A limit is exceeded.
-    pub fn new(rules: &[Routed<'_>], can_derive: bool) -> Result<Program, CompileError> {
+    ///
+    /// `shown`: fields that no rule asks about, but whoever makes something of a hit.
+    pub fn new(rules: &[Routed<'_>], shown: &[Path], can_derive: bool) -> Result<Program, CompileError> {
         let mut c = Compiler::default();
         let mut by_node: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for r in rules {
             let node = c.rule(r.rule, r.guard);
             by_node.entry(node).or_default().push(r.index);
         }
-        c.finish(by_node, can_derive)
+        let n_asked = c.paths.len();
+        for p in shown {
+            c.field(p);
+        }
+        Ok(Program { n_asked, ..c.finish(by_node, can_derive)? })
+    }
+
+    /// Whether a rule asks about the field of this name.
+    #[must_use]
+    pub fn asks(&self, name: &str) -> bool {
+        self.fields.paths.iter().take(self.n_asked).any(|p| p.as_str() == name)
+    }
+
+    /// The field of `path`, if there is one.
+    #[must_use]
+    pub fn field(&self, path: &Path) -> Option<u32> {
+        self.fields.paths.iter().position(|p| p == path).and_then(|i| u32::try_from(i).ok())
     }
 
     /// One rule, with the node of each selection followed by those of its items, and the root: for `explain`.
@@ -382,19 +401,13 @@ impl Compiler {
                 }
             }
         }
-        for r in &self.references {
-            for f in r.others.iter().chain([&r.field]) {
-                if let Some(p) = per_field.get_mut(*f as usize) {
-                    p.is_noted = true;
-                }
-            }
-        }
         for (p, b) in per_field.iter_mut().zip(builders) {
             p.matching = b.build().map_err(CompileError::Index)?;
         }
         let keywords = if has_keywords { Some(keywords.build().map_err(CompileError::Index)?) } else { None };
         let mut program = Program {
-            fields: Fields::new(self.paths.clone(), can_derive),
+            n_asked: self.paths.len(),
+            fields: Fields::default(),
             per_field,
             keywords,
             n_predicates: self.asked.len(),
@@ -408,6 +421,8 @@ impl Compiler {
         };
         self.access(by_node, &mut program);
         self.defer(&mut program);
+        let is_at_once = |f: u32| program.per_field.get(f as usize).is_some_and(|f| !f.is_deferred);
+        program.fields = Fields::waiting(self.paths.clone(), can_derive, is_at_once);
         program.nodes = self.ordered();
         Ok(program)
     }
@@ -428,7 +443,6 @@ impl Compiler {
         }
         for (f, is_access) in program.per_field.iter_mut().zip(&is_access) {
             f.is_deferred = !is_access;
-            f.is_noted |= f.is_deferred;
         }
         for (slot, asked) in program.deferred.iter_mut().zip(&self.asked) {
             *slot = field_of(asked).filter(|f| is_access.get(*f as usize) == Some(&false));

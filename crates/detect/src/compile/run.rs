@@ -1,18 +1,16 @@
-//! Running a program over chunks of up to 4,096 rows.
+//! Running a program over chunks of up to 512 rows.
 
 use super::bits::{Bits, ROWS};
 use super::fields::{Source, lossy};
+use super::kept::{Chunk, Kept, Reader};
 use super::matching::Scratch;
 use super::{Node, Program, Reference};
-use crate::cache::{Cache, VALUE_BYTES_MAX};
+use crate::cache::{Cache, SETS_MAX, VALUE_BYTES_MAX};
 use crate::fold::fold;
-use crate::json::{Kind, Walker, each_scalar, minify};
+use crate::json::{Kind, each_scalar, minify};
 use crate::sigma::rule::Compare;
 use model::{Batch, Columns};
 use std::borrow::Cow;
-
-/// Bytes of noted values that do not lie in their event (unescaped text, columns) after which a chunk ends early (16 MiB).
-const NOTES_BYTES: usize = 16 << 20;
 
 /// What was wrong with events, counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,19 +23,25 @@ pub struct Counts {
 
 /// The mutable side of a program: caches that live long, bitmaps that live for a chunk.
 pub struct Runner {
-    walker: Walker,
-    buffer: String,
     judge: Judge,
-    notes: Notes,
+    kept: Kept,
     /// Field → rows whose deferred questions have been answered.
     answered: Vec<Bits>,
     asked: Vec<u32>,
+    hits: Vec<Hit>,
     pub counts: Counts,
+}
+
+/// A rule that holds for an event, by index into the rules and into the batch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Hit {
+    pub row: usize,
+    pub rule: u32,
 }
 
 /// Answers questions about values and marks the rows.
 struct Judge {
-    caches: Vec<Cache>,
+    caches: Vec<Cache<Vec<u32>>>,
     scratch: Scratch,
     predicates: Vec<u32>,
     text: String,
@@ -47,41 +51,13 @@ struct Judge {
     touched: Vec<u32>,
 }
 
-/// Where a noted value is.
-#[derive(Clone, Copy)]
-struct Note {
-    row: u32,
-    kind: Kind,
-    /// In the event's raw bytes, else in [`Notes::text`].
-    in_raw: bool,
-    start: usize,
-    end: usize,
-}
-
-/// Values of noted fields for the rows of a chunk.
-#[derive(Default)]
-struct Notes {
-    text: String,
-    /// By field, each in order of row.
-    of: Vec<Vec<Note>>,
-}
-
-/// The rows that are being judged.
-struct Chunk<'a> {
-    program: &'a Program,
-    batch: &'a Batch,
-    start: usize,
-}
-
 impl Runner {
     #[must_use]
     pub fn new(program: &Program) -> Runner {
         let n_fields = program.per_field.len();
         Runner {
-            walker: Walker::default(),
-            buffer: String::new(),
             judge: Judge {
-                caches: (0..n_fields).map(|i| Cache::new(i as u64)).collect(),
+                caches: (0..n_fields).map(|i| Cache::new(i as u64, SETS_MAX)).collect(),
                 scratch: Scratch::default(),
                 predicates: Vec::new(),
                 text: String::new(),
@@ -89,27 +65,32 @@ impl Runner {
                 pool: Vec::new(),
                 touched: Vec::new(),
             },
-            notes: Notes { text: String::new(), of: vec![Vec::new(); n_fields] },
+            kept: Kept::default(),
+            hits: Vec::new(),
             answered: vec![Bits::default(); n_fields],
             asked: Vec::new(),
             counts: Counts::default(),
         }
     }
 
-    /// Calls `hit(rule, row)` for every rule that holds; chunk by chunk, in no order inside a chunk.
+    /// Gives the hits of each chunk, sorted, to `judged`, with what can be read about them; chunk by chunk in order of rows.
     pub fn batch(
         &mut self,
         program: &Program,
         batch: &Batch,
         columns: Option<&Columns>,
-        mut hit: impl FnMut(u32, usize),
+        mut judged: impl FnMut(&[Hit], &mut Reader<'_>),
     ) {
-        let mut start = 0;
-        while start < batch.len() {
-            let chunk = Chunk { program, batch, start };
-            let n = self.fill(&chunk, columns, ROWS);
-            self.roots(&chunk, n, |rule, row| hit(rule, start + row));
-            start += n.max(1);
+        let mut chunk = Chunk::new(program, batch, columns);
+        while chunk.start < batch.len() {
+            let n = self.fill(&chunk, ROWS);
+            let mut hits = std::mem::take(&mut self.hits);
+            hits.clear();
+            self.roots(&chunk, n, |rule, row| hits.push(Hit { row: chunk.start + row, rule }));
+            hits.sort_unstable();
+            judged(&hits, &mut Reader { kept: &mut self.kept, chunk: &chunk });
+            self.hits = hits;
+            chunk.start += n.max(1);
         }
     }
 
@@ -122,50 +103,41 @@ impl Runner {
         row: usize,
         nodes: &[u32],
     ) -> Vec<bool> {
-        let chunk = Chunk { program, batch, start: row };
-        let only = Bits::first(self.fill(&chunk, columns, 1));
+        let mut chunk = Chunk::new(program, batch, columns);
+        chunk.start = row;
+        let only = Bits::first(self.fill(&chunk, 1));
         nodes.iter().map(|n| self.eval(&chunk, *n, &only).has(0)).collect()
     }
 
     /// Reads one chunk and gives the number of its rows: afterwards every predicate that is not deferred knows its rows.
-    fn fill(&mut self, chunk: &Chunk<'_>, columns: Option<&Columns>, rows_max: usize) -> usize {
+    fn fill(&mut self, chunk: &Chunk<'_>, rows_max: usize) -> usize {
         self.judge.clear();
-        self.notes.text.clear();
-        self.notes.of.iter_mut().for_each(Vec::clear);
+        self.kept.clear();
         for f in self.asked.drain(..) {
             if let Some(b) = self.answered.get_mut(f as usize) {
                 b.clear();
             }
         }
-        let bound = chunk.program.fields.bind(columns);
         let left = chunk.batch.len().saturating_sub(chunk.start).min(rows_max);
         for row in 0..left {
             let raw = lossy(chunk.batch.raw(chunk.start + row));
             self.counts.events += 1;
-            self.counts.not_utf8 += u64::from(matches!(raw, Cow::Owned(_)));
-            self.event(
-                chunk.program,
-                Source::new(&raw, &bound, chunk.start + row),
-                row,
-                matches!(raw, Cow::Borrowed(_)),
-            );
-            if self.notes.text.len() > NOTES_BYTES {
+            self.event(chunk, Source::new(&raw, &chunk.bound, chunk.start + row), row);
+            if let Cow::Owned(text) = raw {
+                self.counts.not_utf8 += 1;
+                self.kept.mend(text);
+            }
+            if self.kept.is_full() {
                 return row + 1;
             }
         }
         left
     }
 
-    fn event(&mut self, program: &Program, source: Source<'_>, row: usize, is_exact: bool) {
-        let (judge, notes) = (&mut self.judge, &mut self.notes);
-        let walked = program.fields.read(source, &mut self.walker, &mut self.buffer, |field, kind, value| {
-            let Some(f) = program.per_field.get(field as usize) else { return };
-            if f.is_noted {
-                notes.add(field, row, kind, value, Some(source.raw).filter(|_| is_exact));
-            }
-            if !f.is_deferred {
-                judge.value(program, field, kind, value, row);
-            }
+    fn event(&mut self, chunk: &Chunk<'_>, source: Source<'_>, row: usize) {
+        let (judge, program) = (&mut self.judge, chunk.program);
+        let walked = self.kept.read(chunk, source, |field, kind, value| {
+            judge.value(program, field, kind, value, row);
         });
         self.counts.malformed_json += u64::from(walked.is_malformed);
         self.counts.duplicate_keys += u64::from(walked.has_duplicates);
@@ -274,16 +246,18 @@ impl Runner {
         }
         answered.add(&rows);
         let judge = &mut self.judge;
-        self.notes.each(chunk, field, rows.rows(), |row, kind, value| {
-            judge.value(chunk.program, field, kind, value, row);
-        });
+        for row in rows.rows() {
+            self.kept.each(chunk, row, field, |kind, value| {
+                judge.answer(chunk.program, field, kind, value, row);
+            });
+        }
     }
 
-    fn reference(&self, chunk: &Chunk<'_>, r: &Reference, row: usize) -> bool {
-        let read = |f: u32| -> Vec<String> {
+    fn reference(&mut self, chunk: &Chunk<'_>, r: &Reference, row: usize) -> bool {
+        let mut read = |f: u32| -> Vec<String> {
             let mut out = Vec::new();
-            self.notes.each(chunk, f, std::iter::once(row), |_, kind, v| {
-                if !matches!(kind, Kind::Null | Kind::Object | Kind::List) {
+            self.kept.each(chunk, row, f, |kind, v| {
+                if kind.is_scalar() {
                     out.push(if r.is_cased { v.to_owned() } else { fold(v).into_owned() });
                 }
             });
@@ -323,8 +297,14 @@ impl Judge {
         self.pool.get((place as usize).checked_sub(1)?)
     }
 
-    /// Answers every question about one value of one field.
+    /// Answers every question about one value of one field, unless they wait for a candidate.
     fn value(&mut self, program: &Program, field: u32, kind: Kind, value: &str, row: usize) {
+        if program.per_field.get(field as usize).is_some_and(|f| !f.is_deferred) {
+            self.answer(program, field, kind, value, row);
+        }
+    }
+
+    fn answer(&mut self, program: &Program, field: u32, kind: Kind, value: &str, row: usize) {
         let Some(f) = program.per_field.get(field as usize) else { return };
         let mut marks =
             Marks { places: &mut self.places, pool: &mut self.pool, touched: &mut self.touched, row };
@@ -360,7 +340,10 @@ impl Judge {
         }
         f.matching.scalar(value, scratch, predicates);
         predicates.iter().for_each(|p| marks.set(*p));
-        cache.insert(hash, value, predicates);
+        cache.insert(hash, value, |known| {
+            known.clear();
+            known.extend_from_slice(predicates);
+        });
     }
 
     fn keywords(&mut self, program: &Program, source: Source<'_>, is_malformed: bool, row: usize) {
@@ -378,45 +361,6 @@ impl Judge {
         let mut marks =
             Marks { places: &mut self.places, pool: &mut self.pool, touched: &mut self.touched, row };
         predicates.iter().for_each(|p| marks.set(*p));
-    }
-}
-
-impl Notes {
-    /// `raw`: the event as it lies in the batch, when it lies there unchanged.
-    fn add(&mut self, field: u32, row: usize, kind: Kind, value: &str, raw: Option<&str>) {
-        // Addresses are compared, not followed: a value that lies inside the event needs no copy.
-        let inside = raw.and_then(|r| {
-            let start = value.as_ptr().addr().checked_sub(r.as_ptr().addr())?;
-            (start + value.len() <= r.len()).then_some(start)
-        });
-        let start = inside.unwrap_or(self.text.len());
-        if inside.is_none() {
-            self.text.push_str(value);
-        }
-        if let Some(notes) = self.of.get_mut(field as usize) {
-            let row = u32::try_from(row).unwrap_or(u32::MAX);
-            notes.push(Note { row, kind, in_raw: inside.is_some(), start, end: start + value.len() });
-        }
-    }
-
-    /// Calls `f` with the values of `field` in `rows`, which come in order.
-    fn each(
-        &self,
-        chunk: &Chunk<'_>,
-        field: u32,
-        rows: impl Iterator<Item = usize>,
-        mut f: impl FnMut(usize, Kind, &str),
-    ) {
-        let mut rest = self.of.get(field as usize).map_or(&[][..], Vec::as_slice);
-        for row in rows {
-            let before = rest.partition_point(|n| (n.row as usize) < row);
-            rest = rest.get(before..).unwrap_or_default();
-            for n in rest.iter().take_while(|n| n.row as usize == row) {
-                let bytes = if n.in_raw { chunk.batch.raw(chunk.start + row) } else { self.text.as_bytes() };
-                let value = bytes.get(n.start..n.end).and_then(|b| std::str::from_utf8(b).ok());
-                f(row, n.kind, value.unwrap_or_default());
-            }
-        }
     }
 }
 

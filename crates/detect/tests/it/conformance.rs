@@ -93,7 +93,7 @@ fn run(case: &Node) -> Result<(), String> {
             .iter()
             .filter(|o| o.is_settled)
             .map(|o| {
-                let key: Vec<&str> = o.key.iter().map(|(_, v)| v.as_str()).collect();
+                let key: Vec<&str> = o.subject.key.iter().map(|(_, v)| v.as_str()).collect();
                 format!("{}:{}", key.join("/"), o.evidence_total)
             })
             .collect();

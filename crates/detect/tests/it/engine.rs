@@ -77,6 +77,9 @@ fn an_occurrence_explains_itself() {
             "why": "Calls in this account are no longer recorded.",
             "fix": "Start logging again and find out who stopped it.",
             "severity": 2.0,
+            "tags": [
+              "attack.defense-impairment"
+            ],
             "account": "111111111111",
             "region": "eu-west-2",
             "resource": "main",
@@ -85,9 +88,6 @@ fn an_occurrence_explains_itself() {
                 "avouch.principal",
                 "arn:aws:iam::111111111111:role/Ops"
               ]
-            ],
-            "tags": [
-              "attack.defense-impairment"
             ],
             "time": "2026-01-02T03:04:05Z",
             "evidence": [
@@ -127,8 +127,8 @@ fn the_envelope_beats_the_record_and_drills_are_marked() {
         ..Provenance::new("trail").account("222222222222").region("us-east-1")
     };
     let found = e.events(&stop(p), None);
-    assert_eq!(found[0].account.as_deref(), Some("222222222222"));
-    assert_eq!(found[0].region.as_deref(), Some("us-east-1"));
+    assert_eq!(found[0].subject.account.as_deref(), Some("222222222222"));
+    assert_eq!(found[0].subject.region.as_deref(), Some("us-east-1"));
     assert_eq!(found[0].drill.as_deref(), Some("run-7"));
 }
 
@@ -223,7 +223,7 @@ fn columns_are_asked_for_where_a_rule_looks() {
     let mut expect = whole.events(&batch, Some(&columns));
     expect.extend(whole.end());
     assert_eq!(found, expect);
-    assert_eq!(found.len(), 4, "two failures, one of each program twice");
+    assert_eq!(found.len(), 6, "two failures, and of each program a count that is open, then settled");
     assert_eq!(*asked.borrow(), ["3 rows: severity message", "2 rows: app src_ip severity message"]);
     assert!(
         asking

@@ -134,7 +134,7 @@ proptest! {
         let got: BTreeSet<(String, u8, i64, u64)> = straight
             .iter()
             .filter(|o| o.is_settled)
-            .map(|o| (o.rule.name.clone(), o.key[0].1.trim_start_matches('u').parse().unwrap(), o.time.secs(), o.evidence_total))
+            .map(|o| (o.about.rule.name.clone(), o.subject.key[0].1.trim_start_matches('u').parse().unwrap(), o.time.secs(), o.evidence_total))
             .collect();
         prop_assert_eq!(got, naive(&events), "the definition");
         let mut shuffled = events.clone();

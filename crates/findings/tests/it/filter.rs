@@ -86,12 +86,13 @@ fn mistakes_name_the_nearest() {
 
 fn estate() -> State {
     let mut s = State::default();
-    let with = |account: &str, seq: u64, severity: Severity, title: &str, ty: &str| Occurrence {
-        severity,
-        title: title.into(),
-        finding_type: ty.into(),
-        id: Occurrence::identity(ty, Some(account), None, None, &[]),
-        ..root_use(account, [seq])
+    let with = |account: &str, seq: u64, severity: Severity, title: &str, ty: &str| {
+        let id = Occurrence::identity(ty, Some(account), None, None, &[]);
+        said(Occurrence { id, ..root_use(account, [seq]) }, |a| {
+            a.severity = severity;
+            a.title = title.into();
+            a.finding_type = ty.into();
+        })
     };
     ingest(
         &mut s,

@@ -1,8 +1,10 @@
 //! What the tests share.
 
 pub use findings::{By, Changes, Command, Occasion, State, decide};
-pub use model::{EventId, Evidence, FindingId, FindingSource, Occurrence, RuleRef, Severity, Time};
-pub use std::collections::BTreeMap;
+pub use model::{
+    About, EventId, Evidence, FindingId, FindingSource, Occurrence, RuleRef, Severity, Subject, Time,
+};
+pub use std::sync::Arc;
 
 /// 2026-03-01T09:00:00Z.
 pub const NINE: Time = Time(1_772_355_600_000_000);
@@ -22,15 +24,14 @@ pub fn evidence(seq: u64, time: Time) -> Evidence {
         event_id: EventId::of(&[b"test", &seq.to_le_bytes()]),
         event_time: time,
         dataset: "aws.cloudtrail".into(),
-        fields: BTreeMap::from([("eventName".to_owned(), "ConsoleLogin".to_owned())]),
+        fields: [("eventName", "ConsoleLogin")].into_iter().collect(),
     }
 }
 
 /// Root use in `account` by events `seqs`, one per minute from 09:00.
 pub fn root_use(account: &str, seqs: impl IntoIterator<Item = u64>) -> Occurrence {
     let evidence: Vec<Evidence> = seqs.into_iter().map(|s| evidence(s, at(s as i64))).collect();
-    Occurrence {
-        id: Occurrence::identity("root-use", Some(account), None, None, &[]),
+    let about = About {
         source: FindingSource::Detect,
         finding_type: "Policy:IAMUser/RootCredentialUsage".into(),
         rule: RuleRef { name: "root-use".into(), ..RuleRef::default() },
@@ -38,17 +39,24 @@ pub fn root_use(account: &str, seqs: impl IntoIterator<Item = u64>) -> Occurrenc
         why: "Root can do everything.".into(),
         fix: "Use a role.".into(),
         severity: Severity::HIGH,
-        account: Some(account.into()),
-        region: None,
-        resource: None,
-        key: Vec::new(),
         tags: vec!["team:platform".into()],
+    };
+    Occurrence {
+        id: Occurrence::identity("root-use", Some(account), None, None, &[]),
+        about: Arc::new(about),
+        subject: Arc::new(Subject { account: Some(account.into()), ..Subject::default() }),
         time: evidence.last().map_or(NINE, |e| e.event_time),
         evidence_total: evidence.len() as u64,
-        evidence,
+        evidence: evidence.into(),
         is_settled: true,
         drill: None,
     }
+}
+
+/// The same with other words.
+pub fn said(mut o: Occurrence, change: impl FnOnce(&mut About)) -> Occurrence {
+    change(Arc::make_mut(&mut o.about));
+    o
 }
 
 /// Decides, applies, and returns what followed.

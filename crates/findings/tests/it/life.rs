@@ -38,7 +38,7 @@ fn opened_repeated_raised() {
     run(&mut s, Command::Notify { id }, &by("alert", 4, "sent"));
     assert_eq!(s.get(id).unwrap().workflow, Workflow::Notified);
     let mut worse = root_use(A, [3]);
-    worse.severity = Severity::CRITICAL;
+    Arc::make_mut(&mut worse.about).severity = Severity::CRITICAL;
     let c = ingest(&mut s, &[worse], 5);
     assert_eq!((kinds(&c), occasions(&c)), (vec!["raised", "reopened"], vec![(Occasion::Raised, false)]));
     assert_eq!(s.get(id).unwrap().workflow, Workflow::New, "a rise reopens what people were told of");
@@ -125,8 +125,8 @@ fn producers_and_people_do_not_write_each_others_half() {
     let people = s.get(id).unwrap().people.clone();
     let version = s.get(id).unwrap().version;
     let mut worse = root_use(A, [5]);
-    worse.severity = Severity::CRITICAL;
-    worse.title = "New words".into();
+    Arc::make_mut(&mut worse.about).severity = Severity::CRITICAL;
+    Arc::make_mut(&mut worse.about).title = "New words".into();
     ingest(&mut s, &[worse], 6);
     let e = s.get(id).unwrap();
     assert_eq!(

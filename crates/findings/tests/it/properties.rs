@@ -8,12 +8,13 @@ fn occurrences() -> impl Strategy<Value = Vec<Occurrence>> {
     let one = (0u8..2, proptest::collection::btree_set(0u64..40, 0..6), any::<bool>(), 0u8..3, 0u8..6);
     proptest::collection::vec(one, 1..14).prop_map(|list| {
         list.into_iter()
-            .map(|(account, seqs, is_settled, severity, odd)| Occurrence {
-                is_settled,
-                severity: Severity::from_tenths(40 + severity * 20),
-                title: format!("words {odd}"),
-                drill: (odd == 0).then(|| "run".to_owned()),
-                ..root_use(if account == 0 { "1" } else { "2" }, seqs)
+            .map(|(account, seqs, is_settled, severity, odd)| {
+                let drill = (odd == 0).then(|| "run".to_owned());
+                let o = root_use(if account == 0 { "1" } else { "2" }, seqs);
+                said(Occurrence { is_settled, drill, ..o }, |a| {
+                    a.severity = Severity::from_tenths(40 + severity * 20);
+                    a.title = format!("words {odd}");
+                })
             })
             .collect()
     })

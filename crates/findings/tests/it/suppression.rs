@@ -89,7 +89,7 @@ fn refused(s: &State, n: NewSuppression, b: &By, code: &str) {
 fn what_may_not_be_hidden() {
     let mut s = State::default();
     let mut critical = root_use(A, [1]);
-    critical.severity = Severity::CRITICAL;
+    Arc::make_mut(&mut critical.about).severity = Severity::CRITICAL;
     ingest(&mut s, &[critical], 1);
     let bo = by("bo", 2, "lab");
     let ok = new(&[("account", A)], at(60));
@@ -125,8 +125,8 @@ fn what_may_not_be_hidden() {
 
     let mut access = State::default();
     let mut open = root_use(A, [1]);
-    open.source = FindingSource::Access;
-    open.resource = Some("arn:aws:s3:::public".into());
+    Arc::make_mut(&mut open.about).source = FindingSource::Access;
+    Arc::make_mut(&mut open.subject).resource = Some("arn:aws:s3:::public".into());
     ingest(&mut access, &[open], 1);
     refused(&access, new(&[("account", A)], at(60)), &bo, "suppression.needs_named_resource");
     refused(&access, new(&[("resource", "arn:aws:s3:::*")], at(60)), &bo, "suppression.needs_named_resource");

@@ -5,7 +5,6 @@ use model::{
     ControlState, EventId, Evidence, Finding, FindingId, FindingSource, RuleRef, Severity, Time, TimeRange,
 };
 use report::*;
-use std::collections::BTreeMap;
 
 #[track_caller]
 fn same_twice(make: impl Fn() -> String, golden: ExpectFile) {
@@ -164,10 +163,9 @@ fn finding(rule: &str, severity: Severity, minute: i64) -> Finding {
             event_id: EventId::of(&[b"e", rule.as_bytes()]),
             event_time: seen,
             dataset: "aws.cloudtrail".into(),
-            fields: BTreeMap::from([
-                ("eventName".into(), "CreateAccessKey".into()),
-                ("sourceIPAddress".into(), "203.0.113.9".into()),
-            ]),
+            fields: [("eventName", "CreateAccessKey"), ("sourceIPAddress", "203.0.113.9")]
+                .into_iter()
+                .collect(),
         }],
         is_settled: true,
         drill: None,

@@ -272,7 +272,7 @@ fn evidence(e: &Evidence) -> Markup {
     html! {
         article .evidence {
             h3 { a href={ "/events/" (e.event_id) } { (moment(e.event_time)) } " " span .soft { (outside(&e.dataset)) } }
-            dl .facts { @for (k, v) in &e.fields { div { dt { (outside(k)) } dd { (cell(v)) } } } }
+            dl .facts { @for (k, v) in e.fields.iter() { div { dt { (outside(k)) } dd { (cell(v)) } } } }
             details { summary { "Details" } (parts::facts(&[("Event", html! { code { (e.event_id) } }), ("Position", html! { "shard " (e.shard) ", number " (e.seq) })])) }
         }
     }

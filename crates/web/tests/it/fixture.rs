@@ -403,14 +403,16 @@ fn evidence(name: &str, minutes: i64) -> Evidence {
         seq: 41_772,
         event_id: event_id(),
         event_time: ago(minutes * MIN),
-        dataset: text("aws.cloudtrail"),
-        fields: BTreeMap::from([
+        dataset: "aws.cloudtrail".into(),
+        fields: [
             (text("eventName"), text(name)),
             (text("userIdentity.type"), text("Root")),
             (text("sourceIPAddress"), text("203.0.113.9")),
             (text("additionalEventData.MFAUsed"), text("No")),
             (text("userAgent"), text(HOSTILE)),
-        ]),
+        ]
+        .into_iter()
+        .collect(),
     }
 }
 

@@ -100,5 +100,5 @@ fn a_paused_source_is_told() {
     }
     let found = findings(&b.finish(), None);
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].resource.as_deref(), Some("edge"));
+    assert_eq!(found[0].subject.resource.as_deref(), Some("edge"));
 }

@@ -73,7 +73,7 @@ pub fn findings(batch: &Batch, columns: Option<&Columns>) -> Vec<Occurrence> {
 }
 
 pub fn types(found: &[Occurrence]) -> BTreeSet<&str> {
-    found.iter().map(|o| o.finding_type.as_str()).collect()
+    found.iter().map(|o| o.about.finding_type.as_str()).collect()
 }
 
 #[test]

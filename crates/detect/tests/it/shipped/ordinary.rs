@@ -218,7 +218,7 @@ fn normal_day() -> Vec<Value> {
 fn ordinary_work_raises_nothing() {
     let day = normal_day();
     let found = findings(&trail(&day), None);
-    let told = found.iter().map(|o| format!("{} by {:?} at {}", o.rule.name, o.key, o.time));
+    let told = found.iter().map(|o| format!("{} by {:?} at {}", o.about.rule.name, o.subject.key, o.time));
     assert!(found.is_empty(), "{} of {}\n{}", found.len(), day.len(), lines(told));
 }
 
