@@ -6,6 +6,7 @@ mod commands;
 mod crash;
 mod demo;
 mod forward;
+mod golden;
 mod http;
 mod numbers;
 mod pages;
