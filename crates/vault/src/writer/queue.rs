@@ -64,6 +64,8 @@ struct State {
     is_syncing: bool,
     /// How long the encoder waited for the disk with its last commit.
     waited: Duration,
+    /// When a commit was last encoded with another one waiting.
+    pressed: Option<Instant>,
     is_closed: bool,
     is_stopped: bool,
 }
@@ -90,8 +92,11 @@ impl Queue {
     /// could have compressed: a disk that is behind gets fewer bytes. Where the disk keeps up and another commit waits as well, so
     /// do its appenders, and time is what is short.
     pub(crate) fn effort(&self, bytes: usize) -> Effort {
-        let state = self.lock();
+        let mut state = self.lock();
         let is_backed_up = state.draft.is_some() || state.bytes >= state.wanted;
+        if is_backed_up {
+            state.pressed = Some(Instant::now());
+        }
         let affords = |bytes_per_micro: usize| {
             state.waited >= Duration::from_micros((bytes / bytes_per_micro).try_into().unwrap_or(u64::MAX))
         };
@@ -102,6 +107,11 @@ impl Queue {
         } else {
             Effort::None
         }
+    }
+
+    /// Whether a commit was encoded within `time` behind which another one waited.
+    pub(crate) fn was_pressed_within(&self, time: Duration) -> bool {
+        self.lock().pressed.is_some_and(|at| at.elapsed() < time)
     }
 
     /// Adds an append. When the vault is closed the reply is dropped, which tells the appender.

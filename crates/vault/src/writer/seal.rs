@@ -17,10 +17,15 @@ use model::{Batch, SourcePosition, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// After a failed sealing (full disk, key service away) the WAL stays and the sealer tries again.
 const RETRY_WAIT: Duration = Duration::from_secs(5);
+/// A commit path that had no backlog for so long is in a lull.
+const LULL: Duration = Duration::from_millis(250);
+/// Sealing waits for one at most so long, and only while at most so many files wait (1 GiB by default).
+const LULL_MAX: Duration = Duration::from_secs(5);
+const LULL_FILES_MAX: usize = 4;
 /// Lost ranges that a leaf names.
 const LOST_MAX: usize = 200;
 /// Bytes of raw turned into columns at a time.
@@ -69,16 +74,26 @@ impl SealQueue {
             .count()
     }
 
-    fn first(&self) -> Option<Option<Arc<WalTail>>> {
+    /// The next file to seal. Waits for a lull of the commit path while little waits: a closed WAL file is durable, searchable and
+    /// under the log, so nothing is lost by sealing it a little later, and a burst has the cores to itself.
+    fn first(&self, is_pressed: impl Fn() -> bool) -> Option<Option<Arc<WalTail>>> {
+        let mut since: Option<Instant> = None;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if state.is_stopped {
                 return None;
             }
             if let Some(job) = state.jobs.front() {
-                return Some(job.tail.clone());
+                let is_asked = state.jobs.iter().any(|j| j.reply.is_some());
+                let may_wait = job.tail.is_some() && !is_asked && state.jobs.len() <= LULL_FILES_MAX;
+                if !may_wait || since.get_or_insert_with(Instant::now).elapsed() >= LULL_MAX || !is_pressed()
+                {
+                    return Some(job.tail.clone());
+                }
+                state = self.changed.wait_timeout(state, LULL).unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -112,7 +127,7 @@ const NICE: i32 = 5;
 pub(crate) fn run(shared: &Shared) {
     // A system that refuses loses the preference and nothing else.
     let _ = rustix::process::setpriority_process(None, NICE);
-    while let Some(tail) = shared.seals.first() {
+    while let Some(tail) = shared.seals.first(|| shared.queue.was_pressed_within(LULL)) {
         let result = tail.as_ref().map_or(Ok(()), |tail| seal(shared, tail));
         let error = result.as_ref().err().map(ToString::to_string);
         *shared.facts.seal_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
@@ -406,4 +421,50 @@ fn sync_folders(shared: &Shared, segments: &[Segment]) -> Result<(), VaultError>
         sync.map_err(|e| VaultError::io("sync", &folder, &e))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::wal::{FrameKey, Header};
+    use crate::keys::Dek;
+
+    fn tail() -> Option<Arc<WalTail>> {
+        let header = Header {
+            vault: [1; 16],
+            shard: 0,
+            wal: 1,
+            first_seq: 0,
+            created: Time(0),
+            previous: [0; 32],
+            dek: [1; 16],
+            key_block: Vec::new(),
+        };
+        let dek = Dek::new([1; 32]);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        Some(Arc::new(WalTail::new(header, "wal".into(), file, FrameKey::new(&dek, 0, 1), dek)))
+    }
+
+    #[test]
+    fn a_burst_is_sealed_in_the_lull_behind_it() {
+        let queue = SealQueue::default();
+        let looks = std::cell::Cell::new(0);
+        let pressed_for = |n: u32| {
+            looks.set(0);
+            let is_pressed = || {
+                looks.set(looks.get() + 1);
+                looks.get() <= n
+            };
+            assert!(queue.first(is_pressed).is_some());
+            looks.get()
+        };
+        queue.push(tail(), None);
+        assert_eq!(pressed_for(2), 3, "it looks until the pressure is gone");
+        (0..LULL_FILES_MAX).for_each(|_| queue.push(tail(), None));
+        assert_eq!(pressed_for(u32::MAX), 0, "too many files wait");
+        queue.finish_first();
+        let (reply, _answer) = tokio::sync::oneshot::channel();
+        queue.push(None, Some(reply));
+        assert_eq!(pressed_for(u32::MAX), 0, "somebody waits for it");
+    }
 }
