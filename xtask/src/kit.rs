@@ -16,7 +16,7 @@ pub struct Kit {
 const DEBIAN: [&str; 6] =
     ["rsyslog", "libestr0", "libfastjson4", "liblogging-stdlog0", "liblognorm5", "bsdutils"];
 
-const PYTHON: [&str; 4] = ["pyarrow==21.0.0", "duckdb==1.4.1", "aiosmtpd==1.4.6", "cryptography==46.0.3"];
+const PYTHON: [&str; 4] = ["pyarrow==26.0.1", "duckdb==1.4.1", "aiosmtpd==1.4.6", "cryptography==46.0.3"];
 
 pub fn install(target: &Path, with_python: bool, with_browser: bool) -> Result<Kit> {
     let dir = target.join("kit");

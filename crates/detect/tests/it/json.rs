@@ -22,7 +22,7 @@ fn read(text: &str, paths: &[&str], is_needed: fn(u32) -> bool) -> Vec<Vec<Strin
     let mut out = vec![Vec::new(); paths.len()];
     for at in 0..w.found.len() {
         if let Some(place) = w.found[at].span().filter(|_| w.found[at].apart().is_some()) {
-            w.enter(&trie, at, &text[place]);
+            w.enter(&trie, at, text.get(place).unwrap());
         }
     }
     for f in w.found.iter().filter(|f| f.apart().is_none()) {

@@ -307,47 +307,49 @@ pub fn positions_digest(positions: &[SourcePosition]) -> Digest {
     Digest::of(&model::canonical::to_vec(&value).unwrap_or_default())
 }
 
+/// A segment as any other.
+#[cfg(test)]
+pub(crate) fn a_segment() -> Segment {
+    let d = |n: u8| Digest([n; 32]);
+    Segment {
+        dataset: "syslog".into(),
+        day: "2025-03-14".into(),
+        path: "data/dataset=syslog/day=2025-03-14/42-0.parquet".into(),
+        sha256: d(1),
+        bytes: 1000,
+        chunk_root: d(2),
+        side: "side/42-0.side".into(),
+        side_sha256: d(3),
+        side_bytes: 300,
+        wal: 42,
+        range: [10, 20],
+        part: 0,
+        parts: 1,
+        rows: 10,
+        seq: [10, 19],
+        received: [Time(1_741_946_400_000_000), Time(1_741_946_400_000_500)],
+        event_time: None,
+        event_root: d(4),
+        dataset_root: d(4),
+        dataset_rows: 10,
+        wal_root: d(5),
+        last_commit: d(6),
+        mac: "00".repeat(16),
+        schema: d(7),
+        parser: "syslog@1".into(),
+        encryption: Encryption::Sse,
+        dek: None,
+        wrap_sha256: None,
+        positions: vec![SourcePosition { key: "k".into(), value: "v".into() }],
+        positions_sha256: None,
+        lost: Vec::new(),
+        version_id: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn a_segment() -> Segment {
-        let d = |n: u8| Digest([n; 32]);
-        Segment {
-            dataset: "syslog".into(),
-            day: "2025-03-14".into(),
-            path: "data/dataset=syslog/day=2025-03-14/42-0.parquet".into(),
-            sha256: d(1),
-            bytes: 1000,
-            chunk_root: d(2),
-            side: "side/42-0.side".into(),
-            side_sha256: d(3),
-            side_bytes: 300,
-            wal: 42,
-            range: [10, 20],
-            part: 0,
-            parts: 1,
-            rows: 10,
-            seq: [10, 19],
-            received: [Time(1_741_946_400_000_000), Time(1_741_946_400_000_500)],
-            event_time: None,
-            event_root: d(4),
-            dataset_root: d(4),
-            dataset_rows: 10,
-            wal_root: d(5),
-            last_commit: d(6),
-            mac: "00".repeat(16),
-            schema: d(7),
-            parser: "syslog@1".into(),
-            encryption: Encryption::Sse,
-            dek: None,
-            wrap_sha256: None,
-            positions: vec![SourcePosition { key: "k".into(), value: "v".into() }],
-            positions_sha256: None,
-            lost: Vec::new(),
-            version_id: None,
-        }
-    }
 
     #[track_caller]
     fn check(body: Body, expect: expect_test::Expect) {

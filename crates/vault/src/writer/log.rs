@@ -215,29 +215,41 @@ impl Shared {
 }
 
 /// A log on disk that is longer than its checkpoint: the crash came between tiles and signature. Its entries are taken over only
-/// where they continue the signed tree, re-hashed from the bundles; anything else is written over.
+/// where they continue the signed tree, re-hashed from the bundles, and only up to the last whole sealing: the parts of one WAL are
+/// published together, but where they cross the end of a bundle the crash may have left the first of them alone. Anything else is
+/// written over.
 pub(crate) fn take_over(dir: &Path, checkpointed: merkle::LogState) -> (merkle::LogState, u64) {
-    let mut tree = checkpointed;
-    let mut taken = 0;
-    loop {
-        let (number, within) =
-            (tree.size() / TILE_WIDTH, usize::try_from(tree.size() % TILE_WIDTH).unwrap_or(0));
-        let Some(bundle) = longest_bundle(dir, number, within) else { return (tree, taken) };
-        let (entries, rest) = merkle::split_bundle(&bundle);
-        let Some(mut again) = bundle_start(&tree, dir, number) else { return (tree, taken) };
-        let fresh: Vec<&[u8]> = entries.iter().skip(within).copied().collect();
-        let is_good = rest == 0 && fresh.iter().all(|e| Leaf::decode(e).is_ok());
-        if !is_good
-            || again.append(entries.get(..within).unwrap_or_default()).is_err()
-            || again.root() != tree.root()
-        {
-            return (tree, taken);
-        }
-        if tree.append(&fresh).is_err() || fresh.is_empty() {
-            return (tree, taken);
-        }
-        taken += fresh.len() as u64;
+    let start = checkpointed.size();
+    // `whole` ends where no parts are missing; `tree` may be ahead of it by parts whose siblings lie in the next bundle.
+    let (mut whole, mut tree) = (checkpointed.clone(), checkpointed);
+    while let Some((next, at_whole)) = next_bundle(dir, &tree) {
+        whole = at_whole.unwrap_or(whole);
+        tree = next;
     }
+    let taken = whole.size() - start;
+    (whole, taken)
+}
+
+/// The tree with what the bundle at its end has beyond it, and the tree after the last of these leaves that leaves no parts missing.
+fn next_bundle(dir: &Path, tree: &merkle::LogState) -> Option<(merkle::LogState, Option<merkle::LogState>)> {
+    let (number, within) = (tree.size() / TILE_WIDTH, usize::try_from(tree.size() % TILE_WIDTH).ok()?);
+    let bundle = longest_bundle(dir, number, within)?;
+    let (entries, rest) = merkle::split_bundle(&bundle);
+    let (known, fresh) = entries.split_at_checked(within)?;
+    let mut again = bundle_start(tree, dir, number)?;
+    again.append(known).ok()?;
+    if rest != 0 || fresh.is_empty() || again.root() != tree.root() {
+        return None;
+    }
+    let (mut next, mut whole) = (tree.clone(), None);
+    for entry in fresh {
+        let leaf = Leaf::decode(entry).ok()?;
+        next.append(&[entry]).ok()?;
+        if !matches!(&leaf.body, Body::Segment(s) if s.part + 1 < s.parts) {
+            whole = Some(next.clone());
+        }
+    }
+    Some((next, whole))
 }
 
 /// Removes files of the log beyond its `size` leaves, which a crash or a failed write left: the tree may grow past them by other
@@ -291,5 +303,69 @@ pub(crate) fn source(dir: &Path) -> impl Fn(&str) -> io::Result<Option<Vec<u8>>>
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::LocalDisk;
+    use crate::format::leaf::{Segment, a_segment};
+
+    fn beat(seq: u64) -> Vec<u8> {
+        let beat =
+            Heartbeat { seq, wal: None, wal_root: None, cursors_sha256: None, silent: None, unclean: false };
+        Leaf::new(Time(1), "vault", Body::Heartbeat(beat)).encode().unwrap()
+    }
+
+    fn parts(n: u32) -> Vec<Vec<u8>> {
+        let part = |part| Body::Segment(Box::new(Segment { part, parts: n, ..a_segment() }));
+        (0..n).map(|i| Leaf::new(Time(1), "vault", part(i)).encode().unwrap()).collect()
+    }
+
+    /// A log of `signed` heartbeats under a checkpoint, then `more`, of whose files the first `written` reached the disk: how many
+    /// leaves are taken over.
+    #[track_caller]
+    fn check(signed: u64, more: &[Vec<u8>], written: usize, expect: u64) {
+        let dir = std::env::temp_dir().join(format!("avouch-log-{}-{signed}-{written}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        create_folders(&LocalDisk, &dir.join(paths::TMP)).unwrap();
+        let mut tree = merkle::LogState::new();
+        let put = |(path, bytes): &(String, Vec<u8>)| {
+            let path = dir.join(paths::LOG).join(path);
+            create_folders(&LocalDisk, path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        tree.append(&(0..signed).map(beat).collect::<Vec<_>>()).unwrap().iter().for_each(put);
+        let checkpointed = tree.clone();
+        let files = tree.append(more).unwrap();
+        assert!(written <= files.len());
+        files.iter().take(written).for_each(put);
+        let (taken, n) = take_over(&dir, checkpointed);
+        assert_eq!((n, taken.size()), (expect, signed + expect), "{signed} signed, {written} files");
+        if n == more.len() as u64 {
+            assert_eq!(taken.root(), tree.root());
+        }
+        // What was not taken is cleared away, and the log goes on by other leaves.
+        remove_beyond(&LocalDisk, &dir, taken.size());
+        assert_eq!(take_over(&dir, taken.clone()).1, 0);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_sealing_that_crosses_a_bundle_is_taken_whole_or_not_at_all() {
+        // Entries of the full bundle, of the partial one, and their tiles.
+        check(255, &parts(3), 0, 0);
+        check(255, &parts(3), 1, 0);
+        // The tiles of the first bundle are missing, so nothing proves that the second continues it.
+        check(255, &parts(3), 2, 0);
+        check(255, &parts(3), 4, 0);
+        check(255, &parts(3), 5, 3);
+        // What stands whole before it is taken.
+        let both = [vec![beat(9)], parts(2)].concat();
+        check(254, &both, 1, 1);
+        check(254, &both, 5, 3);
+        check(250, &parts(3), 1, 3);
+        check(254, &[parts(2), vec![beat(9)]].concat(), 1, 2);
     }
 }
