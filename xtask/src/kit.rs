@@ -74,8 +74,9 @@ fn python(dir: &Path) -> Result<()> {
     }
     anyhow::ensure!(quiet(Command::new("python3").args(["-m", "venv"]).arg(&venv)), "python3 -m venv failed");
     let ok = quiet(
-        Command::new(venv.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check"])
+        // Not `bin/pip`: it names the folder in which the environment was made, and a cache may be moved.
+        Command::new(venv.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
             .args(PYTHON),
     );
     anyhow::ensure!(ok, "pip install {want} failed");
