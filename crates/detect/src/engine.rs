@@ -5,13 +5,14 @@ pub use crate::compile::run::Hit;
 use crate::compile::run::{Counts, Runner};
 use crate::compile::{CompileError, Program, Routed};
 use crate::occurrence::{Maker, Plan, about, evidence, identity_name, shown};
+use crate::outbox::Outbox;
 use crate::route::{Route, Target, target};
 use crate::sigma::Rules;
 use crate::sigma::correlation::{Correlation, Counted};
 use crate::sigma::rule::{Head, Path};
 use crate::time::{Clock, effective, lateness};
 use crate::window::{Entry, NeedRange, Report, Saved, Shape, Windows};
-use model::{About, Batch, Columns, EventId, FactsDraft, FindingId, Occurrence, Subject, Time};
+use model::{About, Batch, Columns, EventId, Occurrence, Subject, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -116,75 +117,6 @@ struct Counting {
     about: Arc<About>,
     rank: u32,
     n_missing: u64,
-}
-
-/// Occurrences on their way out, each with its place in the order. The lists beside them are used again for the next batch.
-#[derive(Default)]
-struct Outbox {
-    occurrences: Vec<Occurrence>,
-    /// How many there were the last time.
-    expected: usize,
-    order: Vec<Place>,
-    /// Of the occurrences whose evidence lacks its fields yet.
-    drafts: Vec<(usize, FactsDraft)>,
-}
-
-/// O1: event time, event id, rule; then identity, provisional before settled, and what was said first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    time: Time,
-    event: Option<EventId>,
-    /// Of the rule's name among all names.
-    rank: u32,
-    id: FindingId,
-    is_settled: bool,
-    at: usize,
-}
-
-impl Outbox {
-    fn add(&mut self, rank: u32, o: Occurrence) {
-        self.order.push(Place {
-            time: o.time,
-            event: o.evidence.first().map(|e| e.event_id),
-            rank,
-            id: o.id,
-            is_settled: o.is_settled,
-            at: self.occurrences.len(),
-        });
-        self.occurrences.push(o);
-    }
-
-    fn finish(&mut self, block: &Arc<[u8]>) {
-        for (at, draft) in self.drafts.drain(..) {
-            if let Some(e) = self.occurrences.get_mut(at).and_then(|o| o.evidence.first_mut()) {
-                e.fields = draft.within(block);
-            }
-        }
-    }
-
-    fn in_order(&mut self) -> Vec<Occurrence> {
-        let mut out = std::mem::take(&mut self.occurrences);
-        self.expected = out.len();
-        if !self.order.is_sorted() {
-            self.order.sort_unstable();
-            // What belongs to place `i` was moved by the swaps of the places before it: follow it to where it is now.
-            for i in 0..out.len() {
-                let mut from = i;
-                while let Some(p) = self.order.get(from) {
-                    from = p.at;
-                    if from >= i {
-                        break;
-                    }
-                }
-                if from < out.len() {
-                    out.swap(i, from);
-                }
-            }
-        }
-        self.order.clear();
-        self.drafts.clear();
-        out
-    }
 }
 
 pub struct Engine {

@@ -60,6 +60,7 @@ mod explain;
 pub mod fold;
 pub mod json;
 pub mod occurrence;
+mod outbox;
 pub mod route;
 pub mod sigma;
 mod testing;

@@ -2,7 +2,7 @@
 //!
 //! Checksums of parts make the checksum of the whole ([`Crc32c::append`]), so that a frame with a checksum per piece and one over
 //! everything is read once. Tables of our own stood here while every frame was compressed; since a burst is written uncompressed
-//! the checksum runs over whole events, and the processor's instruction (crate `crc32c`) is four times as fast.
+//! the checksum runs over whole events, and the processor's instruction (crate `crc32c`) is several times as fast.
 
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 

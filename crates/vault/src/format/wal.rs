@@ -297,7 +297,8 @@ impl FrameKey {
 pub enum Effort {
     /// The disk keeps up and more commits stand behind this one: no compression. Bytes are then cheaper than time.
     None,
-    /// Nobody is in a hurry, or the disk leaves a little time: zstd level -5, two thirds of the time and half more bytes (CloudTrail records).
+    /// Nobody is in a hurry, or the disk leaves a little time: zstd level -5, two thirds of the time and half more bytes
+    /// (CloudTrail records).
     Light,
     /// The disk is behind: level 1. More does not pay: the log is read back once or twice.
     Full,
@@ -613,4 +614,4 @@ fn decode_row(row: &[u8], base: usize) -> Option<(Row, RowSpans, envelope::RawPr
 
 #[cfg(test)]
 #[path = "wal_tests.rs"]
-mod tests;
+pub(crate) mod tests;

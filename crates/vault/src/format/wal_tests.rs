@@ -3,7 +3,7 @@ use crate::merkle::hex;
 use model::{EventId, Flags};
 use proptest::prelude::*;
 
-fn header() -> Header {
+pub(crate) fn header() -> Header {
     Header {
         vault: [1; 16],
         shard: 2,

@@ -426,23 +426,14 @@ fn sync_folders(shared: &Shared, segments: &[Segment]) -> Result<(), VaultError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::wal::{FrameKey, Header};
+    use crate::format::wal::FrameKey;
+    use crate::format::wal::tests::header;
     use crate::keys::Dek;
 
     fn tail() -> Option<Arc<WalTail>> {
-        let header = Header {
-            vault: [1; 16],
-            shard: 0,
-            wal: 1,
-            first_seq: 0,
-            created: Time(0),
-            previous: [0; 32],
-            dek: [1; 16],
-            key_block: Vec::new(),
-        };
         let dek = Dek::new([1; 32]);
         let file = std::fs::File::open("/dev/null").unwrap();
-        Some(Arc::new(WalTail::new(header, "wal".into(), file, FrameKey::new(&dek, 0, 1), dek)))
+        Some(Arc::new(WalTail::new(header(), "wal".into(), file, FrameKey::new(&dek, 0, 1), dek)))
     }
 
     #[test]
