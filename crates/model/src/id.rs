@@ -51,6 +51,8 @@ macro_rules! id {
         pub struct $name(pub [u8; 16]);
 
         impl $name {
+            /// What is hashed before the parts.
+            pub const DOMAIN: &str = $domain;
             /// "Not given yet".
             pub const NONE: $name = $name([0; 16]);
             #[must_use]

@@ -67,6 +67,7 @@ mod keys;
 pub mod merkle;
 pub mod proof;
 pub mod read;
+mod sha256;
 mod traits;
 pub mod verify;
 mod writer;

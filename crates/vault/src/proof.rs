@@ -18,10 +18,12 @@ use crate::merkle::{
 };
 use crate::read::segment::SegmentSeed;
 use crate::read::{SegmentMeta, Snapshot, WalTail};
-use model::{Batch, Time};
+use crate::sha256::{BATCH, digests};
+use model::{Batch, Row, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -260,33 +262,58 @@ fn read_salt(text: &str) -> Result<[u8; SALT_BYTES], ProofError> {
 /// Hashes rows into event leaves. Envelopes of one provenance share their constant parts.
 #[derive(Debug)]
 pub(crate) struct RowHasher {
-    salters: Vec<(u64, u64, Salter)>,
-    envelope: Vec<u8>,
+    salters: Vec<(Range<u64>, Salter)>,
+    envelopes: Vec<u8>,
 }
 
 impl RowHasher {
     pub(crate) fn new(seeds: &[SegmentSeed]) -> RowHasher {
-        let salters = seeds.iter().map(|s| (s.from, s.to, Salter::new(&s.seed))).collect();
-        RowHasher { salters, envelope: Vec::with_capacity(512) }
+        let salters = seeds.iter().map(|s| (s.from..s.to, Salter::new(&s.seed))).collect();
+        RowHasher { salters, envelopes: Vec::new() }
     }
 
-    fn salter(&self, seq: u64) -> Option<&Salter> {
-        self.salters.iter().find(|(from, to, _)| (*from..*to).contains(&seq)).map(|(_, _, s)| s)
+    fn salter(&self, seq: u64) -> Option<(&Range<u64>, &Salter)> {
+        self.salters.iter().find(|(range, _)| range.contains(&seq)).map(|(range, salter)| (range, salter))
     }
 
     /// The leaves of all rows; `None` when a row has no seed.
     pub(crate) fn leaves(&mut self, batch: &Batch, out: &mut Vec<Hash>) -> Option<()> {
         let mut pieces: BTreeMap<(u32, u16), Pieces> = BTreeMap::new();
         let mut received = Received::default();
-        for (i, row) in batch.rows.iter().enumerate() {
-            let piece = pieces
-                .entry((row.provenance, row.dataset))
-                .or_insert_with(|| Pieces::new(batch.provenance_of(i), batch.dataset_of(i)));
-            let mut envelope = std::mem::take(&mut self.envelope);
-            envelope.clear();
-            write_row(piece, row, &mut received, &mut envelope);
-            out.push(self.salter(row.seq)?.leaf(row.seq, &envelope, batch.bytes(row.raw)));
-            self.envelope = envelope;
+        let mut text = std::mem::take(&mut self.envelopes);
+        let (mut envelopes, mut raws) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let mut first = 0;
+        for rows in batch.rows.chunks(BATCH) {
+            text.clear();
+            envelopes.clear();
+            raws.clear();
+            let mut ends = Vec::with_capacity(BATCH);
+            for (i, row) in rows.iter().enumerate() {
+                let piece = pieces.entry((row.provenance, row.dataset)).or_insert_with(|| {
+                    Pieces::new(batch.provenance_of(first + i), batch.dataset_of(first + i))
+                });
+                let start = text.len();
+                write_row(piece, row, &mut received, &mut text);
+                ends.push(start..text.len());
+            }
+            digests(ends.into_iter().map(|span| text.get(span).unwrap_or_default()), &mut envelopes);
+            digests(rows.iter().map(|row| batch.bytes(row.raw)), &mut raws);
+            self.salted(rows, &envelopes, &raws, out)?;
+            first += rows.len();
+        }
+        self.envelopes = text;
+        Some(())
+    }
+
+    /// Rows with the same salter follow each other, with few exceptions.
+    fn salted(&self, rows: &[Row], envelopes: &[Hash], raws: &[Hash], out: &mut Vec<Hash>) -> Option<()> {
+        let mut from = 0;
+        while let Some(row) = rows.get(from) {
+            let (range, salter) = self.salter(row.seq)?;
+            let n = rows.iter().skip(from).take_while(|r| range.contains(&r.seq)).count();
+            let seqs: Vec<u64> = rows.iter().skip(from).take(n).map(|r| r.seq).collect();
+            salter.leaves(&seqs, envelopes.get(from..)?, raws.get(from..)?, out);
+            from += n;
         }
         Some(())
     }
@@ -417,7 +444,7 @@ fn sealed(
     }
     for (index, i, batch) in held {
         let seq = batch.rows.get(i).map_or(0, |r| r.seq);
-        let salter = hasher.salter(seq).ok_or_else(damaged)?;
+        let (_, salter) = hasher.salter(seq).ok_or_else(damaged)?;
         let event = event_part(&batch, i, salter, &leaves, index)?;
         proofs.insert(seq, log.prove(meta.leaf, &entry, event, None)?);
     }

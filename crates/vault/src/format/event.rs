@@ -5,10 +5,9 @@
 //! betraying what a neighbour said; once the data key is destroyed nobody can recompute it.
 
 use crate::keys::Dek;
-use crate::merkle::{Hash, Tree, leaf_hash};
+use crate::merkle::{Hash, LEAF, Tree, leaf_hash};
+use crate::sha256::{Start, digests_of};
 use ring::hkdf;
-// `sha2` and not `ring`, as in `merkle::hash`: most of what is hashed here is short.
-use sha2::{Digest as _, Sha256};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -61,8 +60,8 @@ impl Seed {
 /// Makes salts from a seed: HMAC with both blocks of the key hashed once, so that a salt costs two blocks and not four.
 #[derive(Clone)]
 pub struct Salter {
-    inner: Sha256,
-    outer: Sha256,
+    inner: Start,
+    outer: Start,
 }
 
 impl fmt::Debug for Salter {
@@ -80,16 +79,24 @@ impl Salter {
             for (to, from) in block.iter_mut().zip(seed.bytes()) {
                 *to ^= from;
             }
-            Sha256::new_with_prefix(*block)
+            Start::after(&block)
         };
         Salter { inner: block(0x36), outer: block(0x5c) }
     }
 
     #[must_use]
     pub fn salt(&self, seq: u64) -> [u8; SALT_BYTES] {
-        let inner = self.inner.clone().chain_update(seq.to_le_bytes()).finalize();
-        let tag = self.outer.clone().chain_update(inner).finalize();
-        tag.first_chunk().copied().unwrap_or_default()
+        salt_of(&self.outer.digest(&self.inner.digest(&seq.to_le_bytes())))
+    }
+
+    /// Appends the leaves of events to `out`, given by seq, hash of the envelope, and hash of raw; as many as there are of all three.
+    pub fn leaves(&self, seqs: &[u64], envelopes: &[Hash], raws: &[Hash], out: &mut Vec<Hash>) {
+        let (mut inner, mut tags) = (Vec::with_capacity(seqs.len()), Vec::with_capacity(seqs.len()));
+        digests_of(&self.inner, seqs.iter().map(|seq| seq.to_le_bytes()), &mut inner);
+        digests_of(&self.outer, inner.into_iter(), &mut tags);
+        let parts = tags.iter().zip(envelopes).zip(raws);
+        let messages = parts.map(|((tag, envelope), raw)| leaf_message(&salt_of(tag), envelope, raw));
+        digests_of(&Start::EMPTY, messages, out);
     }
 
     /// The leaf of an event given by its canonical envelope and its raw bytes.
@@ -102,19 +109,27 @@ impl Salter {
 /// SHA-256.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> Hash {
-    Sha256::digest(bytes).into()
+    Start::EMPTY.digest(bytes)
 }
 
 /// The leaf from its parts, as a proof carries them.
 #[must_use]
 pub fn event_leaf(salt: &[u8; SALT_BYTES], envelope: &Hash, raw: &Hash) -> Hash {
-    let mut parts = [0u8; SALT_BYTES + 64];
-    let (to_salt, rest) = parts.split_at_mut(SALT_BYTES);
+    Start::EMPTY.digest(&leaf_message(salt, envelope, raw))
+}
+
+fn salt_of(tag: &Hash) -> [u8; SALT_BYTES] {
+    tag.first_chunk().copied().unwrap_or_default()
+}
+
+fn leaf_message(salt: &[u8; SALT_BYTES], envelope: &Hash, raw: &Hash) -> [u8; 1 + SALT_BYTES + 64] {
+    let mut message = [LEAF; 1 + SALT_BYTES + 64];
+    let (to_salt, rest) = message.split_at_mut(1 + SALT_BYTES);
     let (to_envelope, to_raw) = rest.split_at_mut(envelope.len());
-    to_salt.copy_from_slice(salt);
+    to_salt.split_at_mut(1).1.copy_from_slice(salt);
     to_envelope.copy_from_slice(envelope);
     to_raw.copy_from_slice(raw);
-    leaf_hash(&parts)
+    message
 }
 
 /// What a WAL holds of one dataset.
@@ -153,6 +168,7 @@ pub fn wal_root<'a>(rows: impl IntoIterator<Item = DatasetRoot<'a>>) -> Hash {
 mod tests {
     use super::*;
     use crate::merkle::hex;
+    use sha2::{Digest as _, Sha256};
 
     /// Frozen (`vault.md` 1). Recomputed here with another implementation of each primitive.
     #[test]
@@ -176,6 +192,9 @@ mod tests {
             Sha256::digest([&[0u8][..], salt, &Sha256::digest(b"{}"), &Sha256::digest(b"raw")].concat())
                 .into();
         assert_eq!(slow, leaf);
+        let (mut many, raw) = (Vec::new(), sha256(b"raw"));
+        salter.leaves(&[4, 5, 6], &[sha256(b"{}"); 3], &[raw; 3], &mut many);
+        assert_eq!(many, [4, 5, 6].map(|seq| salter.leaf(seq, b"{}", b"raw")));
         expect_test::expect!["030606c09b7cdbbb2bdf1dc016a3a3e7dbe9d945cbed950bd4af1fbbe8391ce5"]
             .assert_eq(&hex(&leaf));
     }

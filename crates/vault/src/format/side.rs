@@ -6,6 +6,7 @@
 
 use super::digest::Digest;
 use crate::merkle::{Hash, leaf_hash, root_of};
+use crate::sha256::Twin;
 use model::SourcePosition;
 use serde::{Deserialize, Serialize};
 
@@ -165,18 +166,11 @@ pub fn chunk_root(chunks: &[Hash]) -> Hash {
 }
 
 /// SHA-256 of every [`CHUNK_BYTES`] of bytes that come in pieces, and of all of them.
-pub struct ChunkHasher {
-    whole: ring::digest::Context,
-    chunk: ring::digest::Context,
-    filled: usize,
-    chunks: Vec<Hash>,
-    bytes: u64,
-}
+pub struct ChunkHasher(Twin);
 
 impl Default for ChunkHasher {
     fn default() -> ChunkHasher {
-        let fresh = || ring::digest::Context::new(&ring::digest::SHA256);
-        ChunkHasher { whole: fresh(), chunk: fresh(), filled: 0, chunks: Vec::new(), bytes: 0 }
+        ChunkHasher(Twin::new(CHUNK_BYTES))
     }
 }
 
@@ -189,39 +183,15 @@ pub struct ChunkHashes {
 }
 
 impl ChunkHasher {
-    pub fn update(&mut self, mut bytes: &[u8]) {
-        self.whole.update(bytes);
-        self.bytes += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.filled));
-            self.chunk.update(now);
-            self.filled += now.len();
-            bytes = later;
-            if self.filled == CHUNK_BYTES {
-                self.end_chunk();
-            }
-        }
-    }
-
-    fn end_chunk(&mut self) {
-        let done = std::mem::replace(&mut self.chunk, ring::digest::Context::new(&ring::digest::SHA256));
-        self.chunks.push(hash(done));
-        self.filled = 0;
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
 
     #[must_use]
-    pub fn finish(mut self) -> ChunkHashes {
-        if self.filled > 0 {
-            self.end_chunk();
-        }
-        ChunkHashes { sha256: hash(self.whole), chunks: self.chunks, bytes: self.bytes }
+    pub fn finish(self) -> ChunkHashes {
+        let (sha256, chunks, bytes) = self.0.finish();
+        ChunkHashes { sha256, chunks, bytes }
     }
-}
-
-fn hash(ctx: ring::digest::Context) -> Hash {
-    let mut out = [0; 32];
-    out.copy_from_slice(ctx.finish().as_ref());
-    out
 }
 
 #[cfg(test)]

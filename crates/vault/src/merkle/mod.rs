@@ -16,6 +16,7 @@ mod tree;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use error::MerkleError;
+pub(crate) use hash::LEAF;
 pub use hash::{EMPTY_ROOT, Hash, hex, leaf_hash, node_hash, parse_hex};
 pub use note::{KeyId, NOTE_BYTES_MAX, Note, SignatureLine, Signer, Vkey};
 pub use path::{

@@ -1,4 +1,4 @@
-use super::hash::{EMPTY_ROOT, Hash, node_hash};
+use super::hash::{EMPTY_ROOT, Hash, node_hash, nodes_above};
 
 /// An RFC 6962 tree that grows at its right end and remembers only the roots of its complete subtrees: one hash per set bit
 /// of the size, largest first.
@@ -37,6 +37,28 @@ impl Tree {
         self.push_node(0, leaf);
     }
 
+    /// Adds leaves by their hashes: as pushing them one by one, level by level, since the nodes of a level do not wait for each other.
+    pub fn extend_from(&mut self, leaves: &[Hash]) {
+        let Some(size) = self.size.checked_add(leaves.len() as u64) else { return };
+        let mut left_over = Vec::new();
+        let mut nodes = Vec::from(leaves);
+        let mut before = self.size;
+        while !nodes.is_empty() {
+            // An odd number of nodes at this level: the last one waits for its right sibling among the roots.
+            if before % 2 == 1
+                && let Some(left) = self.roots.pop()
+            {
+                nodes.insert(0, left);
+            }
+            before /= 2;
+            let above = nodes_above(&nodes);
+            left_over.extend(if nodes.len() % 2 == 1 { nodes.pop() } else { None });
+            nodes = above;
+        }
+        self.roots.extend(left_over.into_iter().rev());
+        self.size = size;
+    }
+
     /// Adds a complete subtree of 2^level leaves. Returns false, and changes nothing, when the size is not a multiple of
     /// that (the subtree would not be a node of the tree).
     pub fn push_node(&mut self, level: u32, root: Hash) -> bool {
@@ -67,9 +89,7 @@ impl Tree {
 
 impl Extend<Hash> for Tree {
     fn extend<I: IntoIterator<Item = Hash>>(&mut self, leaves: I) {
-        for leaf in leaves {
-            self.push(leaf);
-        }
+        self.extend_from(&leaves.into_iter().collect::<Vec<Hash>>());
     }
 }
 
@@ -77,7 +97,7 @@ impl Extend<Hash> for Tree {
 #[must_use]
 pub fn root_of(leaves: &[Hash]) -> Hash {
     let mut tree = Tree::new();
-    tree.extend(leaves.iter().copied());
+    tree.extend_from(leaves);
     tree.root()
 }
 
@@ -112,6 +132,21 @@ mod tests {
             tree.push(leaves[n]);
         }
         assert_eq!(root_of(&leaves), slow_root(&leaves));
+    }
+
+    #[test]
+    fn many_at_once_are_as_one_by_one() {
+        let leaves: Vec<Hash> = (0u32..70).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+        for before in 0..leaves.len() {
+            for n in 0..=leaves.len() - before {
+                let mut tree = Tree::new();
+                leaves[..before + n].iter().for_each(|l| tree.push(*l));
+                let mut at_once = Tree::new();
+                at_once.extend_from(&leaves[..before]);
+                at_once.extend_from(&leaves[before..before + n]);
+                assert_eq!(at_once, tree, "{n} behind {before}");
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::format::event::{DatasetRoot, Salter, Seed, wal_root};
 use crate::format::wal::{FrameHead, FrameKey, Header, MAC_BYTES, check_frame, decode_batch};
 use crate::keys::Dek;
 use crate::merkle::{Hash, Tree};
+use crate::sha256::digests;
 use model::{Batch, SourcePosition, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -287,8 +288,14 @@ impl WalTail {
 /// Event leaves of decoded rows.
 pub(crate) fn leaves_of(decoded: &crate::format::wal::DecodedBatch, salter: &Salter) -> Vec<Hash> {
     let b = &decoded.batch;
-    let rows = b.rows.iter().zip(&decoded.envelopes);
-    rows.map(|(row, envelope)| salter.leaf(row.seq, b.bytes(*envelope), b.bytes(row.raw))).collect()
+    let n = b.rows.len();
+    let (mut envelopes, mut raws, mut out) =
+        (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
+    digests(decoded.envelopes.iter().map(|e| b.bytes(*e)), &mut envelopes);
+    digests(b.rows.iter().map(|row| b.bytes(row.raw)), &mut raws);
+    let seqs: Vec<u64> = b.rows.iter().map(|row| row.seq).collect();
+    salter.leaves(&seqs, &envelopes, &raws, &mut out);
+    out
 }
 
 /// Trees over the events of one WAL, one per dataset.
@@ -300,10 +307,10 @@ pub struct WalTrees {
 impl WalTrees {
     pub fn extend(&mut self, dataset: &Arc<str>, leaves: &[Hash]) {
         match self.trees.get_mut(dataset) {
-            Some(tree) => tree.extend(leaves.iter().copied()),
+            Some(tree) => tree.extend_from(leaves),
             None => {
                 let mut tree = Tree::new();
-                tree.extend(leaves.iter().copied());
+                tree.extend_from(leaves);
                 self.trees.insert(Arc::clone(dataset), tree);
             }
         }

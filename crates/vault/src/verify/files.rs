@@ -14,6 +14,7 @@ use crate::merkle::{Hash, hex};
 use model::Time;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::ErrorKind;
 
 /// Largest side file that is read: a segment of 256 MiB of one-byte events would need a third of it.
@@ -35,7 +36,10 @@ pub(super) fn check(ctx: &Context<'_>, leaves: &Leaves, unread: u64, found: &mut
     if !before.is_empty() {
         found.note("since", format!("{} segments that end before {since} were not opened", before.len()));
     }
-    for result in io::in_parallel(&now, ctx.options.jobs, |s| segment(ctx, s)) {
+    // Two files of one job are hashed side by side, unless that would leave another job without work worth more than hashing.
+    let width = if ctx.options.level < Level::Events || now.len() >= 2 * ctx.options.jobs { 2 } else { 1 };
+    let groups: Vec<&[&Sealed]> = now.chunks(width).collect();
+    for result in io::in_parallel(&groups, ctx.options.jobs, |group| segments(ctx, group)) {
         found.merge(result);
     }
     for (leaf, file) in &leaves.compacted {
@@ -47,7 +51,32 @@ pub(super) fn check(ctx: &Context<'_>, leaves: &Leaves, unread: u64, found: &mut
     foreign(ctx, leaves, unread, found);
 }
 
-fn segment(ctx: &Context<'_>, s: &Sealed) -> Findings {
+/// Length and SHA-256 of a data file as it is.
+type Hashed = std::io::Result<(u64, Hash)>;
+
+fn segments(ctx: &Context<'_>, group: &[&Sealed]) -> Findings {
+    let mut found = Findings::default();
+    for (s, hashed) in group.iter().zip(hashed(ctx, group)) {
+        found.merge(segment(ctx, s, hashed));
+    }
+    found
+}
+
+fn hashed(ctx: &Context<'_>, group: &[&Sealed]) -> Vec<Hashed> {
+    let open = |s: &&Sealed| io::open(ctx.root, &s.segment.path);
+    let opened: Vec<std::io::Result<File>> = group.iter().map(open).collect();
+    match <[_; 2]>::try_from(opened) {
+        Ok([Ok(a), Ok(b)]) => io::hash_files([a, b]).into(),
+        Ok(one_at_most) => one_at_most.into_iter().map(hash_one).collect(),
+        Err(opened) => opened.into_iter().map(hash_one).collect(),
+    }
+}
+
+fn hash_one(opened: std::io::Result<File>) -> Hashed {
+    opened.and_then(|file| BUFFER.with_borrow_mut(|b| io::hash_file(file, b)))
+}
+
+fn segment(ctx: &Context<'_>, s: &Sealed, hashed: Hashed) -> Findings {
     let mut found = Findings::default();
     match s.expired {
         // Shredded only: unreadable by policy, and its existence is still proven by the file.
@@ -59,7 +88,7 @@ fn segment(ctx: &Context<'_>, s: &Sealed) -> Findings {
         None => key(ctx, s, &mut found),
     }
     let side = side(ctx, s, &mut found);
-    data(ctx, s, side.as_ref(), &mut found);
+    data(ctx, s, side.as_ref(), hashed, &mut found);
     found
 }
 
@@ -214,10 +243,9 @@ fn rebuilt(s: &Sealed, bytes: &[u8]) -> Option<(Side, Vec<u8>)> {
     Some((side, made))
 }
 
-fn data(ctx: &Context<'_>, s: &Sealed, side: Option<&Side>, found: &mut Findings) {
+fn data(ctx: &Context<'_>, s: &Sealed, side: Option<&Side>, hashed: Hashed, found: &mut Findings) {
     let path = &s.segment.path;
     let fault = |code, detail: String| fault_of(s, code, detail).file(path.clone());
-    let hashed = io::open(ctx.root, path).and_then(|f| BUFFER.with_borrow_mut(|b| io::hash_file(f, b)));
     let (bytes, sha256) = match hashed {
         Ok(hashed) => hashed,
         Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -313,7 +341,7 @@ fn compacted(ctx: &Context<'_>, leaf: u64, file: &crate::format::leaf::CompactFi
         found.fault(fault(FaultCode::LeafMalformed, "a compacted file outside data/".into()));
         return;
     }
-    match io::open(ctx.root, &file.path).and_then(|f| BUFFER.with_borrow_mut(|b| io::hash_file(f, b))) {
+    match hash_one(io::open(ctx.root, &file.path)) {
         Ok((bytes, sha256)) => {
             found.checked.files += 1;
             found.checked.file_bytes += bytes;

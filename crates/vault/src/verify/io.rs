@@ -1,6 +1,7 @@
 //! Reading files of a vault that somebody may have prepared: bounded, never following a link out of the folder.
 
 use crate::merkle::Hash;
+use crate::sha256::{Pair, digests};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -45,7 +46,6 @@ pub(super) fn read_small(root: &Path, path: &str, max: usize) -> io::Result<Opti
 
 /// Length and SHA-256 of a file, read once.
 pub(super) fn hash_file(file: File, buffer: &mut Vec<u8>) -> io::Result<(u64, Hash)> {
-    // `ring` and `sha2` are equally fast on long inputs; see merkle/hash.rs.
     let mut ctx = ring::digest::Context::new(&ring::digest::SHA256);
     let length = for_each_piece(file, READ_BYTES, buffer, |piece| ctx.update(piece))?;
     let mut hash = [0; 32];
@@ -53,11 +53,74 @@ pub(super) fn hash_file(file: File, buffer: &mut Vec<u8>) -> io::Result<(u64, Ha
     Ok((length, hash))
 }
 
+/// Length and SHA-256 of two files, read and hashed side by side: twice as fast as one after the other.
+pub(super) fn hash_files(files: [File; 2]) -> [io::Result<(u64, Hash)>; 2] {
+    let mut open = files.map(|file| Side { file, buffer: vec![0; READ_BYTES], filled: 0, end: None });
+    let mut pair = Pair::new();
+    while open.iter().any(|side| side.end.is_none()) {
+        let [a, b] = &mut open;
+        pair.update([a.next(), b.next()]);
+    }
+    let [a, b] = &open;
+    let [a_hash, b_hash] = pair.finish([a.last(), b.last()]);
+    let [a, b] = open;
+    [a.end.unwrap_or(Ok(())).map(|()| a_hash), b.end.unwrap_or(Ok(())).map(|()| b_hash)]
+}
+
+/// One of two files that are being hashed.
+struct Side {
+    file: File,
+    buffer: Vec<u8>,
+    filled: usize,
+    end: Option<io::Result<()>>,
+}
+
+impl Side {
+    /// The next piece: as long as the buffer, but for the last one; nothing behind that.
+    fn next(&mut self) -> &[u8] {
+        if self.end.is_some() {
+            return &[];
+        }
+        match fill(&mut self.file, &mut self.buffer) {
+            Ok(filled) => {
+                // Where a file ends with its piece, the next one is empty, and the rest with it.
+                self.filled = filled;
+                if filled < self.buffer.len() {
+                    self.end = Some(Ok(()));
+                }
+            }
+            Err(e) => {
+                self.filled = 0;
+                self.end = Some(Err(e));
+            }
+        }
+        self.last()
+    }
+
+    fn last(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+}
+
+/// Reads until `buffer` is full or the file is at its end.
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = buffer.get_mut(filled..).filter(|r| !r.is_empty()) {
+        match file.read(room) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
 /// SHA-256 of each 64 KiB piece.
 pub(super) fn chunk_hashes(file: File) -> io::Result<Vec<Hash>> {
     let (mut hashes, mut buffer) = (Vec::new(), Vec::new());
     for_each_piece(file, READ_BYTES, &mut buffer, |piece| {
-        hashes.extend(piece.chunks(CHUNK_BYTES).map(|c| model::sha256(&[c])));
+        digests(piece.chunks(CHUNK_BYTES), &mut hashes);
     })?;
     Ok(hashes)
 }
@@ -72,15 +135,7 @@ fn for_each_piece(
     buffer.resize(size, 0);
     let mut total = 0u64;
     loop {
-        let mut filled = 0;
-        while let Some(room) = buffer.get_mut(filled..).filter(|r| !r.is_empty()) {
-            match file.read(room) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
+        let filled = fill(&mut file, buffer)?;
         each(buffer.get(..filled).unwrap_or_default());
         total += filled as u64;
         if filled < size {

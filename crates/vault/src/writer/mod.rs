@@ -28,7 +28,7 @@ pub use status::{DatasetStatus, Status};
 use self::core::Shared;
 use crate::error::VaultError;
 use crate::format::Digest;
-use crate::format::event::sha256;
+
 use crate::format::leaf::{Body, Config, Export, Hold, Policy};
 use crate::merkle::Checkpoint;
 use crate::read::{Reader, Selection, Snapshot, StoredEvent};
@@ -136,7 +136,7 @@ impl Vault {
         room: Option<tokio::sync::OwnedSemaphorePermit>,
     ) -> oneshot::Receiver<Result<Ack, VaultError>> {
         // The bulk of hashing happens here, on the appender's thread: appenders run in parallel, commits do not.
-        let raw_hashes = batch.rows.iter().map(|r| sha256(batch.bytes(r.raw))).collect();
+        let raw_hashes = queue::raw_hashes(&batch);
         let (reply, answer) = oneshot::channel();
         self.shared().queue.push(Pending { batch, raw_hashes, bytes, reply: Some(reply), _room: room });
         answer

@@ -8,9 +8,9 @@
 use super::Ack;
 use super::commit::{Draft, Prepared};
 use crate::error::VaultError;
-use crate::format::event::sha256;
 use crate::format::wal::Effort;
 use crate::merkle::Hash;
+use crate::sha256::digests;
 use model::Batch;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,6 +28,13 @@ pub(crate) struct Pending {
     /// `None` for the vault's own events.
     pub reply: Option<Reply<Ack>>,
     pub _room: Option<OwnedSemaphorePermit>,
+}
+
+/// SHA-256 of each raw.
+pub(crate) fn raw_hashes(batch: &Batch) -> Vec<Hash> {
+    let mut out = Vec::with_capacity(batch.len());
+    digests(batch.rows.iter().map(|r| batch.bytes(r.raw)), &mut out);
+    out
 }
 
 pub(crate) enum Item {
@@ -132,7 +139,7 @@ impl Queue {
     }
 
     pub(crate) fn push_own(&self, batch: Batch) {
-        let raw_hashes = batch.rows.iter().map(|r| sha256(batch.bytes(r.raw))).collect();
+        let raw_hashes = raw_hashes(&batch);
         let bytes = batch.raw_bytes();
         self.push(Pending { batch, raw_hashes, bytes, reply: None, _room: None });
     }

@@ -4,10 +4,11 @@ use super::Ack;
 use super::core::Shared;
 use super::queue::Pending;
 use crate::format::envelope::{Pieces, Received, write_row};
-use crate::format::event::{Salter, event_leaf, sha256};
+use crate::format::event::Salter;
 use crate::format::wal::{begin_batch, push_row};
 use crate::merkle::Hash;
 use crate::read::WalTail;
+use crate::sha256::{BATCH, Start, digests, digests_of};
 use model::{Batch, EventId, Provenance, Row, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,16 @@ pub(super) struct FrameRows {
     pieces: Vec<Pieces>,
     received: Received,
     salter: Salter,
+    open: Open,
+}
+
+/// Rows whose leaves are to be made, together.
+#[derive(Default)]
+struct Open {
+    seqs: Vec<u64>,
+    envelopes: Vec<Span>,
+    envelope_hashes: Vec<Hash>,
+    raw_hashes: Vec<Hash>,
 }
 
 impl FrameRows {
@@ -36,6 +47,7 @@ impl FrameRows {
             pieces: Vec::new(),
             received: Received::default(),
             salter,
+            open: Open::default(),
         }
     }
 
@@ -58,13 +70,29 @@ impl FrameRows {
         let received = &mut self.received;
         let envelope = |out: &mut Vec<u8>| write_row(pieces, &row, received, out);
         let spans = push_row(&mut self.payload, row.event_time, natural_key, raw, envelope)?;
-        let envelope = self.payload.get(spans.envelope.start as usize..spans.envelope.end as usize)?;
-        self.leaves.push(event_leaf(&self.salter.salt(row.seq), &sha256(envelope), raw_hash));
+        self.open.seqs.push(row.seq);
+        self.open.envelopes.push(spans.envelope);
+        self.open.raw_hashes.push(*raw_hash);
         row.raw = spans.raw;
         row.natural_key = if natural_key.is_empty() { Span::EMPTY } else { spans.natural_key };
         row.dataset = 0;
         self.rows.push(row);
+        if self.open.seqs.len() >= BATCH {
+            self.hash();
+        }
         Some(())
+    }
+
+    /// Makes the leaves that are still open.
+    fn hash(&mut self) {
+        let Open { seqs, envelopes, envelope_hashes, raw_hashes } = &mut self.open;
+        let text = |span: &Span| self.payload.get(span.start as usize..span.end as usize).unwrap_or_default();
+        digests(envelopes.iter().map(text), envelope_hashes);
+        self.salter.leaves(seqs, envelope_hashes, raw_hashes, &mut self.leaves);
+        seqs.clear();
+        envelopes.clear();
+        envelope_hashes.clear();
+        raw_hashes.clear();
     }
 }
 
@@ -150,6 +178,7 @@ pub(super) fn frames_of(
         let received = shared.now();
         let first_seq = *next_seq;
         let mut table = Table { batch, known: Vec::new(), last: 0 };
+        let mut ids = own_ids(shared, batch, first_seq)?.into_iter();
         for (row, raw_hash) in batch.rows.iter().zip(&pending.raw_hashes) {
             let at = table.entry(row.dataset, || {
                 let dataset = batch.datasets.get(usize::from(row.dataset))?;
@@ -166,7 +195,7 @@ pub(super) fn frames_of(
             let provenance = table.provenance(row, frame)?;
             let seq = *next_seq;
             *next_seq = next_seq.checked_add(1)?;
-            let id = if row.id.is_none() { own_id(shared, seq) } else { row.id };
+            let id = if row.id.is_none() { ids.next()? } else { row.id };
             let key = batch.bytes(natural_key(batch, row));
             frame.push(Row { seq, received, id, provenance, ..*row }, key, batch.bytes(row.raw), raw_hash)?;
         }
@@ -174,11 +203,32 @@ pub(super) fn frames_of(
         let last_seq = next_seq.saturating_sub(1).max(first_seq);
         acks.push(Ack { shard: shared.settings.shard, first_seq, last_seq, rows });
     }
+    frames.iter_mut().for_each(FrameRows::hash);
     frames.sort_by(|a, b| a.dataset.cmp(&b.dataset));
     Some((frames, acks))
 }
 
-/// Frozen: vault id ‖ shard (u32 LE) ‖ seq (u64 LE), each with its length before it.
-fn own_id(shared: &Shared, seq: u64) -> EventId {
-    EventId::of(&[&shared.id, &shared.settings.shard.to_le_bytes(), &seq.to_le_bytes()])
+/// Ids of those rows that come without one, in order. Frozen: `EventId::of` of vault id, shard (u32 LE) and seq (u64 LE).
+fn own_ids(shared: &Shared, batch: &Batch, first_seq: u64) -> Option<Vec<EventId>> {
+    let mut before = EventId::DOMAIN.as_bytes().to_vec();
+    for part in [&shared.id[..], &shared.settings.shard.to_le_bytes()] {
+        before.extend_from_slice(&u32::try_from(part.len()).ok()?.to_le_bytes());
+        before.extend_from_slice(part);
+    }
+    before.extend_from_slice(&8u32.to_le_bytes());
+    let before: [u8; OWN_ID_BYTES - 8] = before.try_into().ok()?;
+    let own = (first_seq..).zip(batch.rows.iter()).filter(|(_, row)| row.id.is_none());
+    let message = |seq: u64| {
+        let mut message = [0; OWN_ID_BYTES];
+        let (to_before, to_seq) = message.split_at_mut(before.len());
+        to_before.copy_from_slice(&before);
+        to_seq.copy_from_slice(&seq.to_le_bytes());
+        message
+    };
+    let mut hashes = Vec::new();
+    digests_of(&Start::EMPTY, own.map(|(seq, _)| message(seq)), &mut hashes);
+    hashes.iter().map(|h| h.first_chunk().copied().map(EventId)).collect()
 }
+
+/// A domain of 14 bytes; 16 of the vault, 4 of the shard and 8 of the seq, each behind a length of 4.
+const OWN_ID_BYTES: usize = 14 + 20 + 8 + 12;
