@@ -35,9 +35,9 @@ fn env_path(name: &str) -> Option<PathBuf> {
 
 /// The repository.
 pub fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    env_path("AVOUCH_ROOT")
-        .unwrap_or_else(|| here.ancestors().nth(2).expect("two folders above this crate").to_owned())
+    // Asked for at run time: a build cache may serve several checkouts.
+    let above = || Some(env_path("CARGO_MANIFEST_DIR")?.ancestors().nth(2)?.to_owned());
+    env_path("AVOUCH_ROOT").or_else(above).expect("run by cargo: two folders above this crate")
 }
 
 /// Cargo's target folder.

@@ -5,11 +5,11 @@
 
 use avouch_e2e::peer::send_tcp;
 use avouch_e2e::scratch::{copy_folder, files_below};
-use avouch_e2e::{PATIENCE, Scratch, Serve, avouch, text, wait_until};
+use avouch_e2e::{PATIENCE, Scratch, Serve, avouch, root, text, wait_until};
 use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Nothing in it ever expires: the folder must be readable in years.
 const YAML: &str = "server: { listen: \"127.0.0.1:0\" }
@@ -24,7 +24,7 @@ alerts:
 ";
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/estate-v1")
+    root().join("tests/e2e/golden/estate-v1")
 }
 
 fn lines(scratch: &Scratch, name: &str) -> Vec<Value> {

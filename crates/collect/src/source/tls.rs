@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_changed_certificate_is_taken_up_and_a_broken_one_is_not() {
-        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+        let data = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/tests/data/tls";
         let dir = std::env::temp_dir().join(format!("collect-tls-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let put = |from: &str| {

@@ -75,5 +75,5 @@ pub fn gzip(data: &[u8]) -> Vec<u8> {
 }
 
 pub fn tls_file(name: &str) -> String {
-    format!("file:{}/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("file:{}/tests/data/tls/{name}", std::env::var("CARGO_MANIFEST_DIR").unwrap())
 }

@@ -13,8 +13,10 @@ fn leaves(n: u64) -> Vec<Hash> {
 }
 
 fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("AVOUCH_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
+    let root = std::env::var_os("AVOUCH_SHARED").map_or_else(
+        || Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../shared/data"),
+        PathBuf::from,
+    );
     let path = root.join("merkle/testdata");
     if !path.is_dir() {
         println!("skipped: {name}: ../shared/data missing");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use vault::read::scan;
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden-v1")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests/data/golden-v1")
 }
 
 #[tokio::test]

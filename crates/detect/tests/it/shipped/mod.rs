@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules")
+    Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../rules")
 }
 
 /// Every rule file as (path below `rules/`, text), sorted.
