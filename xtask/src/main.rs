@@ -2,6 +2,7 @@
 //! ratios against peers, `gen` writes the generated documents.
 
 mod bench;
+mod catalog;
 mod generate;
 mod kit;
 mod test;
@@ -39,6 +40,14 @@ enum Command {
     Bench(bench::Bench),
     /// Write the generated documents
     Gen,
+    /// Write what `access` knows about AWS's resources
+    Catalog {
+        /// Services with their resources, JSON
+        file: PathBuf,
+        /// Where the file is from, with version and digest: goes into the head of the data file
+        #[arg(long)]
+        source: String,
+    },
 }
 
 fn main() -> Result<ExitCode> {
@@ -48,6 +57,7 @@ fn main() -> Result<ExitCode> {
         Command::Test { quick, filter } => test::run(&root, quick, filter.as_deref()),
         Command::Bench(args) => bench::run(&root, &args),
         Command::Gen => generate::run(&root),
+        Command::Catalog { file, source } => catalog::run(&root, &file, &source),
     }
 }
 

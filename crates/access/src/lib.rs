@@ -1,0 +1,25 @@
+//! Who outside can reach what: policies in, answers with requests that prove them out.
+//!
+//! Two promises (A1), and everything here serves them. "No access" is never wrong: where the engine cannot be exact it widens and
+//! says so. "Access" comes with a concrete request that a separate, literal evaluator allows.
+//!
+//! - [`json`] and [`policy`] read what AWS ever accepted, with the place of everything, and list what is odd.
+//! - [`eval`] is the specification: what one document says to one request.
+//! - [`symbolic`] decides questions about all requests at once. It shares the parsed model with `eval` and no matching code, asks
+//!   `eval` to confirm every request it shows, and is tested against it.
+//! - [`check`] answers what a pipeline asks of a policy file.
+//!
+//! Pure (N3): no files, no clock, no network. It knows no other analysis (N4).
+//!
+//! Rejected: an SMT solver (docs/decisions/0004-access-without-a-solver.md).
+
+pub mod catalog;
+pub mod check;
+pub mod eval;
+pub mod json;
+pub mod pattern;
+pub mod policy;
+pub mod request;
+pub mod symbolic;
+
+pub use request::{Context, Principal, Request};

@@ -1,0 +1,154 @@
+//! Policies that nobody here wrote, with known answers.
+
+use access::Request;
+use access::check::{Outcome, no_new_access, readings};
+use access::eval::{Doubt, outcome};
+use access::policy::Document;
+use access::symbolic::{Verdict, implies};
+use serde_json::Value;
+use std::path::PathBuf;
+
+fn shared(test: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("AVOUCH_SHARED").map_or_else(
+        || PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../shared/data"),
+        PathBuf::from,
+    );
+    let folder = folder.join("access");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: {test}: ../shared/data missing");
+    None
+}
+
+fn document(value: &Value) -> Vec<Document> {
+    let text = value.to_string().replace("<ACCOUNT ID>", "111111111111");
+    readings(&text).unwrap()
+}
+
+/// AWS's own labelled cases of its no-new-access check.
+#[test]
+fn no_new_access_as_aws_labels_it() {
+    let Some(folder) = shared("no_new_access_as_aws_labels_it") else { return };
+    let text = std::fs::read_to_string(folder.join("check-no-new-access.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let mut differ = Vec::new();
+    for case in &cases {
+        let got = no_new_access(&document(&case["reference"]), &document(&case["candidate"]));
+        let word = match &got {
+            Outcome::Pass => "PASS",
+            Outcome::Fail { .. } => "FAIL",
+            Outcome::Undecided { .. } => "undecided",
+        };
+        if word != case["expected"].as_str().unwrap() {
+            differ.push(format!("{} {}: {got:?}", case["file"], case["heading"]));
+        }
+    }
+    assert_eq!(cases.len(), 104);
+    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
+}
+
+/// Pairs of policies from another analyser. Its labels are not always right: a "no" of ours comes with a request, and a "yes" that
+/// differs is held against every request that the two documents could tell apart (docs/access-differences.md).
+#[test]
+fn implications_both_ways() {
+    let Some(folder) = shared("implications_both_ways") else { return };
+    let text = std::fs::read_to_string(folder.join("implication.json")).unwrap();
+    let pairs: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let mut differ = Vec::new();
+    for pair in &pairs {
+        let (one, two) = (document(&pair["p1"]).remove(0), document(&pair["p2"]).remove(0));
+        for (p, q, label) in [(&one, &two, "p1_implies_p2"), (&two, &one, "p2_implies_p1")] {
+            let verdict = implies(p, q);
+            match &verdict {
+                Verdict::Fails(request) => assert!(differs(p, q, request)),
+                Verdict::Holds => {
+                    assert_eq!(requests(p, q).find(|r| differs(p, q, r)), None, "{}\n{}", p.text, q.text)
+                }
+                Verdict::Undecided(why, _) => panic!("{why}: {}\n{}", p.text, q.text),
+            }
+            if (verdict == Verdict::Holds) != pair[label].as_bool().unwrap() {
+                assert_eq!(verdict, Verdict::Holds, "a label says that this holds: {}\n{}", p.text, q.text);
+                differ.push(pair["family"].as_str().unwrap());
+            }
+        }
+    }
+    assert_eq!(pairs.len(), 140);
+    assert_eq!(differ, ["ec2_require_mfa_session_token"; 6]);
+}
+
+fn differs(p: &Document, q: &Document, request: &Request) -> bool {
+    outcome(p, request, Doubt::Allows).is_allowed() && !outcome(q, request, Doubt::Forbids).is_allowed()
+}
+
+/// Requests made of every text in two documents, as it stands and with its wildcards filled in several ways, and of none of them:
+/// all combinations.
+fn requests(p: &Document, q: &Document) -> impl Iterator<Item = Request> {
+    let filled = |text: &str| ["", "x", "/", "Aa1"].map(|with| text.replace(['*', '?'], with));
+    let statements = || p.statements.iter().chain(&q.statements);
+    let all = |words: Vec<String>, other: &[&str]| -> Vec<String> {
+        let mut out: Vec<String> = words.iter().flat_map(|w| filled(w)).collect();
+        out.extend(other.iter().map(|o| (*o).to_owned()));
+        out.sort();
+        out.dedup();
+        out
+    };
+    let texts =
+        |words: &access::policy::Words| words.values.iter().map(|w| w.text.clone()).collect::<Vec<_>>();
+    let actions = all(statements().flat_map(|s| texts(&s.action)).collect(), &["ec2:Other", "zz:Zz"]);
+    let resources: Vec<String> = statements().filter_map(|s| s.resource.as_ref()).flat_map(texts).collect();
+    let resources =
+        all(resources, &["*", "arn:aws:s3:::other", "arn:aws:ec2:eu-west-1:111111111111:instance/i-1"]);
+    let mut requests: Vec<Request> = Vec::new();
+    for action in &actions {
+        for resource in &resources {
+            requests.push(Request {
+                principal: None,
+                action: action.clone(),
+                resource: resource.clone(),
+                context: access::Context::new(),
+            });
+        }
+    }
+    let mut keys: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
+    for c in statements().flat_map(|s| &s.conditions) {
+        keys.entry(c.name()).or_default().extend(c.values.iter().map(|w| w.text.clone()));
+    }
+    for (key, values) in keys {
+        let values = all(values, &["true", "false", "other"]);
+        requests = requests
+            .into_iter()
+            .flat_map(|r| {
+                let with = |value: &String| {
+                    let mut r = r.clone();
+                    r.context.insert(key.clone(), vec![value.clone()]);
+                    r
+                };
+                values.iter().map(with).chain([r.clone()]).collect::<Vec<_>>()
+            })
+            .collect();
+    }
+    requests.into_iter()
+}
+
+/// Policies that AWS itself maintains: all are read without a problem, and each allows nothing that it does not.
+#[test]
+fn managed_policies() {
+    let Some(folder) = shared("managed_policies") else { return };
+    let text = std::fs::read_to_string(folder.join("managed-policies.jsonl")).unwrap();
+    let (mut n, mut undecided) = (0, Vec::new());
+    for line in text.lines() {
+        let policy: Value = serde_json::from_str(line).unwrap();
+        let document = document(&policy["document"]).remove(0);
+        assert_eq!(document.problems, [], "{}", policy["name"]);
+        match implies(&document, &document) {
+            Verdict::Holds => {}
+            Verdict::Fails(request) => panic!("{}: {request:?}", policy["name"]),
+            Verdict::Undecided(..) => undecided.push(policy["name"].as_str().unwrap().to_owned()),
+        }
+        n += 1;
+    }
+    assert_eq!(n, 1_641);
+    // Dozens of resources with several `*` and variables each, under one action.
+    assert_eq!(undecided, ["SageMakerStudioProjectUserRolePermissionsBoundary"]);
+}

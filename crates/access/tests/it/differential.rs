@@ -1,0 +1,97 @@
+//! The engine against the evaluator, on random policies and requests.
+
+use crate::generate::{Dice, policy, request};
+use access::check::readings;
+use access::eval::{Doubt, outcome};
+use access::symbolic::{Verdict, implies};
+
+/// Requests in all. `AVOUCH_PAIRS` sets another number, `AVOUCH_SEED` another seed; the seed of a run is printed.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(otherwise)
+}
+
+/// No request that the candidate allows and the reference does not, where the engine says there is none; and a request that the
+/// evaluator confirms, where it says there is one.
+#[test]
+fn engine_and_evaluator_agree() {
+    let (pairs, seed) = (setting("AVOUCH_PAIRS", 1_000_000), setting("AVOUCH_SEED", 7));
+    const REQUESTS: u64 = 250;
+    println!("{pairs} pairs of policies and requests, seed {seed}");
+    let mut dice = Dice::new(seed);
+    let (mut holds, mut fails, mut undecided) = (0, 0, 0);
+    for n in 0..pairs.div_ceil(REQUESTS) {
+        let principals = n % 2 == 1;
+        let (p, q) = (policy(&mut dice, principals), policy(&mut dice, principals));
+        // Half of the questions are about a policy and the same with more statements: those often hold.
+        let more = &q[q.find("[{").unwrap() + 1..q.rfind(']').unwrap()];
+        let q = if n % 4 < 2 { q.clone() } else { p.replacen("[{", &format!("[{more},{{"), 1) };
+        let (Ok(p), Ok(q)) = (readings(&p), readings(&q)) else { continue };
+        let (p, q) = (&p[0], &q[0]);
+        let verdict = implies(p, q);
+        match &verdict {
+            Verdict::Holds => holds += 1,
+            Verdict::Fails(request) => {
+                fails += 1;
+                assert!(
+                    outcome(p, request, Doubt::Allows).is_allowed(),
+                    "{}\n{}\n{request:?}",
+                    p.text,
+                    q.text
+                );
+                assert!(
+                    !outcome(q, request, Doubt::Forbids).is_allowed(),
+                    "{}\n{}\n{request:?}",
+                    p.text,
+                    q.text
+                );
+            }
+            Verdict::Undecided(..) => undecided += 1,
+        }
+        for _ in 0..REQUESTS {
+            let request = request(&mut dice, principals);
+            let differs = outcome(p, &request, Doubt::Allows).is_allowed()
+                && !outcome(q, &request, Doubt::Forbids).is_allowed();
+            assert!(!differs || verdict != Verdict::Holds, "{}\n{}\n{request:?}", p.text, q.text);
+        }
+    }
+    println!("{holds} hold, {fails} fail, {undecided} undecided");
+    assert!(holds * 20 > holds + fails, "too few implications hold for the test to mean much");
+    assert!(undecided * 50 < holds + fails, "{undecided} undecided");
+}
+
+/// Everything implies itself, and more statements of either kind only make it so one way.
+#[test]
+fn metamorphic() {
+    let mut dice = Dice::new(setting("AVOUCH_SEED", 11));
+    for n in 0..1_500 {
+        let principals = n % 2 == 1;
+        let (one, two) = (policy(&mut dice, principals), policy(&mut dice, principals));
+        let body = |text: &str| text[text.find('[').unwrap() + 1..text.rfind(']').unwrap()].to_owned();
+        let read = |statements: &str| {
+            readings(&format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#)).unwrap().remove(0)
+        };
+        let (one, two) = (body(&one), body(&two));
+        let base = read(&one);
+        assert_ne!(fails(&implies(&base, &base)), Some(true), "{one}");
+        let allow = read(&format!("{one},{}", two.replace("\"Deny\"", "\"Allow\"")));
+        let deny = read(&format!("{one},{}", two.replace("\"Allow\"", "\"Deny\"")));
+        assert_ne!(fails(&implies(&base, &allow)), Some(true), "more is allowed: {one}\n{two}");
+        assert_ne!(fails(&implies(&deny, &base)), Some(true), "less is allowed: {one}\n{two}");
+        // Order and labels mean nothing.
+        let mut turned: Vec<&str> = one.split("},{").collect();
+        turned.reverse();
+        let turned = format!("{{{}}}", turned.join("},{").trim_matches(['{', '}']));
+        if let Ok(other) = readings(&format!(r#"{{"Version":"2012-10-17","Statement":[{turned}]}}"#)) {
+            assert_ne!(fails(&implies(&base, &other[0])), Some(true), "{one}\n{turned}");
+            assert_ne!(fails(&implies(&other[0], &base)), Some(true), "{one}\n{turned}");
+        }
+    }
+}
+
+fn fails(verdict: &Verdict) -> Option<bool> {
+    match verdict {
+        Verdict::Holds => Some(false),
+        Verdict::Fails(_) => Some(true),
+        Verdict::Undecided(..) => None,
+    }
+}

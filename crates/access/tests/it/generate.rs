@@ -1,0 +1,213 @@
+//! Random policies and requests, made of few words so that they meet.
+
+/// Numbers from a seed (xorshift64*; Vigna 2016).
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
+    }
+
+    pub fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+
+    fn chance(&mut self, in_100: usize) -> bool {
+        self.below(100) < in_100
+    }
+}
+
+const ACTIONS: [&str; 12] = [
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:Get*",
+    "s3:*Object",
+    "s3:*",
+    "*",
+    "S3:getobject",
+    "iam:PassRole",
+    "iam:*",
+    "s?:GetObject",
+    "*:Get*",
+    "s3:ListBucket",
+];
+const RESOURCES: [&str; 12] = [
+    "*",
+    "arn:aws:s3:::a",
+    "arn:aws:s3:::a/*",
+    "arn:aws:s3:::a/b",
+    "arn:aws:s3:::b/*",
+    "arn:aws:s3:::*",
+    "arn:aws:iam::111111111111:role/x",
+    "arn:aws:iam::*:role/*",
+    "arn:*:s3:::a/?",
+    "arn:aws:s3:::a/*b",
+    "arn:aws:s3:::${aws:username}/*",
+    "arn:aws:iam::111111111111:*",
+];
+const PRINCIPALS: [&str; 10] = [
+    r#""*""#,
+    r#"{"AWS":"*"}"#,
+    r#"{"AWS":"111111111111"}"#,
+    r#"{"AWS":"arn:aws:iam::111111111111:root"}"#,
+    r#"{"AWS":"arn:aws:iam::111111111111:role/x"}"#,
+    r#"{"AWS":["arn:aws:iam::222222222222:user/u","111111111111"]}"#,
+    r#"{"Service":"ec2.amazonaws.com"}"#,
+    r#"{"Federated":"*"}"#,
+    r#"{"CanonicalUser":"79a5"}"#,
+    r#"{"AWS":"arn:aws:sts::111111111111:assumed-role/x/s"}"#,
+];
+/// Operators and values that go with them, for each key.
+const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
+    (
+        "aws:username",
+        &[
+            "StringEquals",
+            "StringNotEquals",
+            "StringLike",
+            "StringNotLikeIfExists",
+            "StringEqualsIgnoreCase",
+            "StringEqualsIfExists",
+        ],
+        &["a", "ab", "a*", "*b", "A", "?"],
+    ),
+    (
+        "aws:SourceIp",
+        &["IpAddress", "NotIpAddress", "IpAddressIfExists"],
+        &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "::/0", "0.0.0.0/1"],
+    ),
+    ("aws:MultiFactorAuthPresent", &["Bool", "BoolIfExists", "Null"], &["true", "false"]),
+    (
+        "aws:TagKeys",
+        &[
+            "ForAllValues:StringEquals",
+            "ForAnyValue:StringEquals",
+            "ForAnyValue:StringNotEquals",
+            "ForAllValues:StringLike",
+            "Null",
+            "ForAllValues:StringNotLike",
+        ],
+        &["a", "b", "a*", "true", "false"],
+    ),
+    (
+        "s3:max-keys",
+        &["NumericLessThan", "NumericEquals", "NumericGreaterThanEquals", "NumericNotEquals"],
+        &["3", "4", "10", "3.5"],
+    ),
+    (
+        "aws:PrincipalArn",
+        &["ArnLike", "ArnNotEquals", "StringEquals", "StringNotLike", "ArnEqualsIfExists"],
+        &["arn:aws:iam::111111111111:role/x", "arn:aws:iam::111111111111:*", "arn:aws:iam::*:role/*", "*"],
+    ),
+    (
+        "aws:CurrentTime",
+        &["DateLessThan", "DateGreaterThan"],
+        &["2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"],
+    ),
+];
+
+/// Values that requests have, by key.
+const VALUES: [(&str, &[&str]); 7] = [
+    ("aws:username", &["a", "ab", "b", "A", "zz", "c"]),
+    ("aws:sourceip", &["10.0.0.1", "10.1.2.3", "10.1.9.9", "192.0.2.1", "128.0.0.1", "2001:db8::1"]),
+    ("aws:multifactorauthpresent", &["true", "false"]),
+    ("aws:tagkeys", &["a", "b", "c", "ab"]),
+    ("s3:max-keys", &["2", "3", "3.5", "4", "10", "11"]),
+    ("aws:principalarn", &["arn:aws:iam::111111111111:role/x", "arn:aws:iam::222222222222:role/y"]),
+    ("aws:currenttime", &["2025-06-01T00:00:00Z", "2026-06-01T00:00:00Z", "2028-01-01T00:00:00Z"]),
+];
+
+fn list(dice: &mut Dice, of: &[&str]) -> String {
+    let n = 1 + dice.below(3);
+    let words: Vec<String> = (0..n).map(|_| format!("\"{}\"", dice.one(of))).collect();
+    if n == 1 && dice.chance(50) { words[0].clone() } else { format!("[{}]", words.join(",")) }
+}
+
+/// A policy as text. With `principals` one that is attached to a resource.
+pub fn policy(dice: &mut Dice, principals: bool) -> String {
+    let statements: Vec<String> = (0..1 + dice.below(4)).map(|_| statement(dice, principals)).collect();
+    let version = if dice.chance(90) { r#""Version":"2012-10-17","# } else { "" };
+    format!(r#"{{{version}"Statement":[{}]}}"#, statements.join(","))
+}
+
+fn statement(dice: &mut Dice, principals: bool) -> String {
+    let not = |dice: &mut Dice| if dice.chance(12) { "Not" } else { "" };
+    let effect = if dice.chance(65) { "Allow" } else { "Deny" };
+    let mut out = format!(r#"{{"Effect":"{effect}""#);
+    if principals {
+        out += &format!(r#","{}Principal":{}"#, not(dice), dice.one(&PRINCIPALS));
+    }
+    out += &format!(r#","{}Action":{}"#, not(dice), list(dice, &ACTIONS));
+    out += &format!(r#","{}Resource":{}"#, not(dice), list(dice, &RESOURCES));
+    let mut conditions = Vec::new();
+    for _ in 0..dice.below(3) {
+        let (key, operators, values) = CONDITIONS[dice.below(CONDITIONS.len())];
+        let operator = dice.one(operators);
+        let values = if operator == "Null" { &["true", "false"] } else { values };
+        conditions.push(format!(r#""{operator}":{{"{key}":{}}}"#, list(dice, values)));
+    }
+    conditions.sort();
+    conditions.dedup_by(|a, b| a.split(':').take(2).eq(b.split(':').take(2)));
+    if !conditions.is_empty() {
+        out += &format!(r#","Condition":{{{}}}"#, conditions.join(","));
+    }
+    out + "}"
+}
+
+/// A request; with `principals` one that says who asks.
+pub fn request(dice: &mut Dice, principals: bool) -> access::Request {
+    use access::Principal;
+    let mut context = access::Context::new();
+    for (key, values) in VALUES {
+        if dice.chance(60) {
+            let n = if key == "aws:tagkeys" { 1 + dice.below(3) } else { 1 };
+            context.insert(key.to_owned(), (0..n).map(|_| (*dice.one(values)).to_owned()).collect());
+        }
+    }
+    let principal = principals.then(|| {
+        let iam = |arn: &str| Principal::Iam(arn.to_owned());
+        match dice.below(8) {
+            0 => Principal::Anonymous,
+            1 => iam("arn:aws:iam::111111111111:role/x"),
+            2 => iam("arn:aws:iam::111111111111:user/v"),
+            3 => iam("arn:aws:iam::222222222222:user/u"),
+            4 => Principal::Session {
+                role: "arn:aws:iam::111111111111:role/x".to_owned(),
+                name: "s".to_owned(),
+            },
+            5 => Principal::Service("ec2.amazonaws.com".to_owned()),
+            6 => Principal::Federated("cognito-identity.amazonaws.com".to_owned()),
+            _ => Principal::Canonical("79a5".to_owned()),
+        }
+    });
+    if let Some(principal) = &principal {
+        context.remove("aws:principalarn");
+        context.extend(principal.arn().map(|arn| ("aws:principalarn".to_owned(), vec![arn.to_owned()])));
+        context.extend(principal.account().map(|a| ("aws:principalaccount".to_owned(), vec![a.to_owned()])));
+    }
+    let actions =
+        ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "iam:PassRole", "iam:GetRole", "ec2:RunInstances"];
+    let resources = [
+        "*",
+        "arn:aws:s3:::a",
+        "arn:aws:s3:::a/b",
+        "arn:aws:s3:::a/cb",
+        "arn:aws:s3:::b/x",
+        "arn:aws:iam::111111111111:role/x",
+        "arn:aws:iam::222222222222:role/y",
+        "arn:aws:iam::111111111111:user/u",
+    ];
+    access::Request {
+        principal,
+        action: (*dice.one(&actions)).to_owned(),
+        resource: (*dice.one(&resources)).to_owned(),
+        context,
+    }
+}
