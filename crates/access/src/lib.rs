@@ -11,7 +11,7 @@
 //!
 //! Pure (N3): no files, no clock, no network. It knows no other analysis (N4).
 //!
-//! Rejected: an SMT solver (docs/decisions/0004-access-without-a-solver.md).
+//! Rejected: an SMT solver (docs/decisions/0003-access-without-a-solver.md).
 
 pub mod catalog;
 pub mod check;

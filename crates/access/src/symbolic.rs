@@ -8,10 +8,14 @@
 //! Where dimensions depend on each other (a variable in a pattern, a principal and the keys that follow from it) the outer loop
 //! fixes what they share. Where that cannot be done exactly, Allow is widened and Deny is narrowed, and the verdict says so.
 
+mod automaton;
 mod dimensions;
 mod implication;
+mod keys;
 mod mask;
 mod parts;
+mod patterns;
+mod principals;
 mod strings;
 mod values;
 

@@ -144,6 +144,9 @@ pub enum Command {
     /// Detection rules: list, show, test, explain
     #[command(hide = true, after_help = EXIT_CODES, alias = "rules")]
     Rule(ops::rule::Rule),
+    /// Who can reach what: policy checks for pipelines
+    #[command(hide = true, after_help = EXIT_CODES)]
+    Access(cmd::access::Access),
     /// Where events come from
     #[command(hide = true, after_help = EXIT_CODES, alias = "sources")]
     Source(ops::pipeline::Source),

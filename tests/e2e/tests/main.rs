@@ -1,5 +1,6 @@
 //! The whole product through the shipped binary, against software by others. One module per subject.
 
+mod access;
 mod badinput;
 mod cloudtrail;
 mod commands;

@@ -67,16 +67,15 @@ pub fn parse(text: &str, duplicates: Duplicates) -> Result<Document, DocumentErr
 
 fn decoded(text: &str, problems: &mut Vec<Problem>) -> String {
     let mut text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
-    if text.trim_start().starts_with("%7B") || text.trim_start().starts_with("%7b") {
-        if let Some(decoded) = percent_decoded(text.trim()) {
-            text = decoded;
-            problems.push(Problem {
-                code: "url_encoded",
-                level: Level::Info,
-                message: "the document was URL-encoded".to_owned(),
-                span: Span::default(),
-            });
-        }
+    let is_encoded = ["%7B", "%7b"].iter().any(|brace| text.trim_start().starts_with(brace));
+    if let Some(decoded) = percent_decoded(text.trim()).filter(|_| is_encoded) {
+        text = decoded;
+        problems.push(Problem {
+            code: "url_encoded",
+            level: Level::Info,
+            message: "the document was URL-encoded".to_owned(),
+            span: Span::default(),
+        });
     }
     text
 }

@@ -1,7 +1,8 @@
 //! Whether one document allows nothing that another does not.
 
-use super::dimensions::{Dimension, Fixed, Part, Value, Variables, actions, dimensions, variables};
+use super::dimensions::{Dimension, Part, Value, actions, dimensions, variables};
 use super::mask::Mask;
+use super::patterns::{Fixed, Variables};
 use super::strings::{Cache, Capped};
 use crate::eval::{Doubt, outcome};
 use crate::pattern::{Piece, pieces};
@@ -72,7 +73,8 @@ impl<const W: usize> Sides<W> {
     /// Allowed by the candidate, not by the reference.
     fn differ(&self, mask: &Mask<W>) -> bool {
         let is_allowed = mask.meets(&self.allow) && !mask.meets(&self.deny);
-        is_allowed && !(mask.meets(&self.reference_allow) && !mask.meets(&self.reference_deny))
+        let is_refused = !mask.meets(&self.reference_allow) || mask.meets(&self.reference_deny);
+        is_allowed && is_refused
     }
 }
 
@@ -174,7 +176,15 @@ impl Question<'_> {
 
     /// The same request with ordinary words, as far as that changes nothing.
     fn plain(&self, mut request: Request) -> Request {
-        if !self.differs(&request) || request.resource == "*" {
+        if !self.differs(&request) {
+            return request;
+        }
+        // Actions were compared in lower case: as a document writes it, if one does.
+        let written = self.parts.iter().flat_map(|p| &p.statement.action.values).map(|w| &w.text);
+        if let Some(written) = written.clone().find(|text| text.eq_ignore_ascii_case(&request.action)) {
+            request.action.clone_from(written);
+        }
+        if request.resource == "*" {
             return request;
         }
         let service = request.action.split(':').next().unwrap_or_default().to_owned();

@@ -1,3 +1,9 @@
+//! `access` against policies by others, and its two halves against each other, in one binary. The modules are marked as tests, so that
+//! the lints for library code leave them out.
+
+#[cfg(test)]
 mod corpora;
+#[cfg(test)]
 mod differential;
+#[cfg(test)]
 mod generate;

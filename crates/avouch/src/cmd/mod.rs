@@ -1,6 +1,7 @@
 //! Commands: those that work on their own (demo, serve, scan, init, verify, config, completions) and the bridge to the operations of
 //! [`crate::ops`], in process or through the daemon.
 
+pub mod access;
 pub mod completions;
 pub mod config;
 pub mod demo;
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<u8, Problem> {
         Command::Init(a) => return init::run(&a, &global),
         Command::Serve(a) => return serve::run(&a, &global),
         Command::Verify(a) => return verify::run(&a, &global),
+        Command::Access(a) => return access::run(&a, &global),
         Command::Config(a) => return config::run(&a, &global),
         Command::Completions(a) => return completions::completions(&a),
         Command::Man(a) => return completions::man(&a),

@@ -1,0 +1,262 @@
+//! Condition keys: which conditions a value, a set of values, or a missing key meets.
+
+use super::dimensions::{Dimension, Value};
+use super::mask::Mask;
+use super::patterns::{Pattern, Patterns, Variables, distinct, filled};
+use super::strings::{Cache, Capped, Token, arn_tokens};
+use super::values::{meets, representatives};
+use crate::pattern::Syntax;
+use crate::policy::{Base, Condition, Document, Quantifier};
+use std::collections::BTreeSet;
+
+/// Keys that hold several values whatever the operator says (service authorization reference, `ArrayOf`).
+const MULTIVALUED: [&str; 9] = [
+    "aws:calledvia",
+    "aws:principalorgpaths",
+    "aws:principalservicenameslist",
+    "aws:resourceorgpaths",
+    "aws:sourceorgpaths",
+    "aws:tagkeys",
+    "aws:vpceorgpaths",
+    "dynamodb:attributes",
+    "dynamodb:leadingkeys",
+];
+
+/// Masks of multivalued keys in one dimension.
+const SETS_MAX: usize = 4_096;
+
+/// Whether a condition holds for a key with one value that matches one of its values, or none.
+pub(super) fn present(condition: &Condition, is_hit: bool) -> bool {
+    match condition.operator.base {
+        Base::Null => condition.values.iter().any(|w| w.text.eq_ignore_ascii_case("false")),
+        _ => is_hit != condition.operator.negated,
+    }
+}
+
+/// Whether a condition holds for a key that is not there.
+pub(super) fn missing(condition: &Condition) -> bool {
+    let operator = condition.operator;
+    match (operator.quantifier, operator.base) {
+        (_, Base::Null) => condition.values.iter().any(|w| w.text.eq_ignore_ascii_case("true")),
+        (Quantifier::ForAllValues, _) => true,
+        (Quantifier::ForAnyValue, _) => false,
+        (Quantifier::Plain, _) => operator.negated || operator.if_exists,
+    }
+}
+
+/// The patterns of a condition on a text; `None` for operators on other things.
+pub(super) fn string_patterns(
+    document: &Document,
+    condition: &Condition,
+    variables: &Variables<'_>,
+) -> Option<Vec<Pattern>> {
+    let operator = condition.operator;
+    let syntax = document.syntax(operator.has_wildcards());
+    let syntax = Syntax { variables: syntax.variables && operator.has_variables(), ..syntax };
+    let fold = matches!(operator.base, Base::StringEqualsIgnoreCase | Base::Bool);
+    let texts = || condition.values.iter().filter_map(|w| filled(&w.text, syntax, fold, variables));
+    match operator.base {
+        Base::StringEquals | Base::StringEqualsIgnoreCase | Base::StringLike | Base::Bool | Base::Binary => {
+            Some(texts().collect())
+        }
+        Base::Arn => {
+            let arn = |p: Pattern| Some(Pattern { tokens: arn_tokens(&p.tokens)?, ..p });
+            Some(texts().filter_map(arn).collect())
+        }
+        Base::Null => Some(Vec::new()),
+        Base::Numeric(_) | Base::Date(_) | Base::IpAddress => None,
+    }
+}
+
+/// Which kind of value an operator reads.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Text,
+    Number,
+    Date,
+    Address,
+}
+
+fn kind(base: Base) -> Kind {
+    match base {
+        Base::Numeric(_) => Kind::Number,
+        Base::Date(_) => Kind::Date,
+        Base::IpAddress => Kind::Address,
+        _ => Kind::Text,
+    }
+}
+
+/// By condition: whether the value meets one of its values. And the value.
+type Hits = (Vec<bool>, String);
+
+pub(super) fn key_dimension<const W: usize>(
+    key: &str,
+    conditions: &[(usize, &Document, &Condition)],
+    variables: &Variables<'_>,
+    cache: &mut Cache,
+) -> Result<Dimension<W>, Capped> {
+    let (mut singles, widened) = single_values(key, conditions, variables, cache)?;
+    let is_many = MULTIVALUED.contains(&key)
+        || conditions.iter().any(|(_, _, c)| c.operator.quantifier != Quantifier::Plain);
+    let fixed_value = variables.value(key);
+    if let Some(value) = fixed_value {
+        singles.retain(|(_, v)| Some(v) == value.as_ref());
+    }
+    let mask = |holds: &dyn Fn(usize, &Condition) -> bool| {
+        let mut mask: Mask<W> = Mask::ALL;
+        for (at, (statement, _, condition)) in conditions.iter().enumerate() {
+            if !holds(at, condition) {
+                mask.remove(*statement);
+            }
+        }
+        mask
+    };
+    let mut out = Vec::new();
+    if fixed_value.is_none_or(Option::is_none) {
+        out.push((mask(&|_, condition| missing(condition)), Value::Key(key.to_owned(), None)));
+    }
+    let sets = if is_many && fixed_value.is_none() {
+        sets_of(&singles)?
+    } else {
+        singles
+            .into_iter()
+            .map(|(hits, value)| (hits.clone(), hits.iter().map(|h| !h).collect(), vec![value]))
+            .collect()
+    };
+    for (some, others, values) in sets {
+        let holds = |at: usize, condition: &Condition| {
+            let (hit, miss) = (some.get(at) == Some(&true), others.get(at) == Some(&true));
+            let operator = condition.operator;
+            match (operator.quantifier, operator.base) {
+                (_, Base::Null) => present(condition, false),
+                (Quantifier::ForAllValues, _) => {
+                    if operator.negated {
+                        !hit
+                    } else {
+                        !miss
+                    }
+                }
+                (Quantifier::ForAnyValue, _) => {
+                    if operator.negated {
+                        miss
+                    } else {
+                        hit
+                    }
+                }
+                (Quantifier::Plain, _) => hit != operator.negated,
+            }
+        };
+        out.push((mask(&holds), Value::Key(key.to_owned(), Some(values))));
+    }
+    Ok(Dimension { classes: distinct(out), widened })
+}
+
+/// A set of values: by condition, whether one of them meets it, whether one of them does not; and the values.
+type Set = (Vec<bool>, Vec<bool>, Vec<String>);
+
+/// All that finite sets of values can be: unions of what single values are, until nothing new comes.
+fn sets_of(singles: &[Hits]) -> Result<Vec<Set>, Capped> {
+    let mut out: Vec<Set> = Vec::new();
+    let mut seen: BTreeSet<(Vec<bool>, Vec<bool>)> = BTreeSet::new();
+    for (hits, value) in singles {
+        let misses: Vec<bool> = hits.iter().map(|h| !h).collect();
+        if seen.insert((hits.clone(), misses.clone())) {
+            out.push((hits.clone(), misses, vec![value.clone()]));
+        }
+    }
+    let first = out.clone();
+    let mut at = 0;
+    while let Some((hits, misses, values)) = out.get(at).cloned() {
+        for (more_hits, more_misses, more) in &first {
+            let or = |a: &[bool], b: &[bool]| a.iter().zip(b).map(|(a, b)| *a || *b).collect::<Vec<bool>>();
+            let union = (or(&hits, more_hits), or(&misses, more_misses));
+            if seen.insert(union.clone()) {
+                if out.len() >= SETS_MAX {
+                    return Err(Capped);
+                }
+                out.push((union.0, union.1, values.iter().chain(more).cloned().collect()));
+            }
+        }
+        at += 1;
+    }
+    Ok(out)
+}
+
+/// Values that stand for all single values of a key, with what they meet.
+fn single_values(
+    key: &str,
+    conditions: &[(usize, &Document, &Condition)],
+    variables: &Variables<'_>,
+    cache: &mut Cache,
+) -> Result<(Vec<Hits>, Option<String>), Capped> {
+    let kinds: BTreeSet<Kind> = conditions
+        .iter()
+        .filter(|(_, _, c)| c.operator.base != Base::Null)
+        .map(|(_, _, c)| kind(c.operator.base))
+        .collect();
+    let mut out: Option<Vec<Hits>> = None;
+    for of in &kinds {
+        let is_of = |c: &Condition| c.operator.base != Base::Null && kind(c.operator.base) == *of;
+        let hits = if *of == Kind::Text {
+            texts(conditions, variables, cache)?
+        } else {
+            let words: Vec<&str> = conditions
+                .iter()
+                .filter(|(_, _, c)| is_of(c))
+                .flat_map(|(_, _, c)| c.values.iter().map(|w| w.text.as_str()))
+                .collect();
+            let base = conditions.iter().map(|(_, _, c)| c).find(|c| is_of(c)).map(|c| c.operator.base);
+            let values = base.map(|base| representatives(base, &words)).unwrap_or_default();
+            let hit = |value: &str, c: &Condition| {
+                is_of(c) && c.values.iter().any(|w| meets(c.operator.base, value, &w.text))
+            };
+            values.into_iter().map(|v| (conditions.iter().map(|(_, _, c)| hit(&v, c)).collect(), v)).collect()
+        };
+        // A key that is read as two kinds of values: any of the one with any of the other.
+        out = Some(match out {
+            None => hits,
+            Some(before) => before
+                .iter()
+                .flat_map(|(a, value)| {
+                    hits.iter()
+                        .map(move |(b, _)| (a.iter().zip(b).map(|(a, b)| *a || *b).collect(), value.clone()))
+                })
+                .collect(),
+        });
+    }
+    let widened = (kinds.len() > 1).then(|| format!("`{key}` is read as two kinds of values"));
+    Ok((out.unwrap_or_else(|| vec![(vec![false; conditions.len()], "z".to_owned())]), widened))
+}
+
+fn texts(
+    conditions: &[(usize, &Document, &Condition)],
+    variables: &Variables<'_>,
+    cache: &mut Cache,
+) -> Result<Vec<Hits>, Capped> {
+    let mut patterns = Patterns::default();
+    let mut of = Vec::with_capacity(conditions.len());
+    for (_, document, condition) in conditions {
+        let texts = string_patterns(document, condition, variables).unwrap_or_default();
+        of.push(texts.into_iter().map(|t| patterns.add(t)).collect::<Vec<usize>>());
+    }
+    // A fixed value is a class of its own.
+    let is_bool = |c: &Condition| c.operator.base == Base::Bool;
+    if conditions.iter().any(|(_, _, c)| is_bool(c)) {
+        for word in ["true", "false"] {
+            patterns.add(word.chars().map(Token::Char).collect::<Vec<_>>());
+        }
+    }
+    if let Variables::Fixed(fixed) = variables {
+        for value in fixed.values().flatten() {
+            patterns.add(value.chars().map(Token::Char).collect::<Vec<_>>());
+        }
+    }
+    let mut found = patterns.classes(&[], "z", cache)?;
+    if conditions.iter().all(|(_, _, c)| is_bool(c) || c.operator.base == Base::Null) {
+        found.retain(|c| c.witness == "true" || c.witness == "false");
+    }
+    let hits = |matched: &[bool]| {
+        of.iter().map(|of| of.iter().any(|p| matched.get(*p) == Some(&true))).collect::<Vec<bool>>()
+    };
+    Ok(found.into_iter().map(|c| (hits(&c.matched), c.witness)).collect())
+}

@@ -1,0 +1,173 @@
+//! The texts of statements as patterns, and what statements ask of them.
+
+use super::dimensions::Value;
+use super::mask::Mask;
+use super::strings::{Cache, Capped, Class, Token, tokens};
+use crate::pattern::{Piece, Syntax, pieces};
+use std::collections::{BTreeMap, HashMap};
+
+/// Values of keys that are fixed while dimensions are built, because patterns refer to them: `None` for a key that is missing.
+pub(super) type Fixed = BTreeMap<String, Option<String>>;
+
+/// What is done about variables in patterns.
+pub(super) enum Variables<'f> {
+    /// They have these values. Exact for these, and silent about all others.
+    Fixed(&'f Fixed),
+    /// They have any value: a text with variables matches nothing that it would not match with `*` in their place, and within that
+    /// it may match or not. The same text always matches the same. More requests than there are, never fewer.
+    Free,
+}
+
+impl Variables<'_> {
+    pub(super) fn value(&self, key: &str) -> Option<&Option<String>> {
+        match self {
+            Variables::Fixed(fixed) => fixed.get(key),
+            Variables::Free => None,
+        }
+    }
+}
+
+/// Classes of one dimension once texts with free variables turn out both ways.
+const FREE_CLASSES_MAX: usize = 65_536;
+
+/// A text of a policy as the engine sees it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Pattern {
+    pub tokens: Vec<Token>,
+    /// The text, when it has variables that are free.
+    pub free: Option<Vec<Piece>>,
+}
+
+impl From<Vec<Token>> for Pattern {
+    fn from(tokens: Vec<Token>) -> Pattern {
+        Pattern { tokens, free: None }
+    }
+}
+
+/// Patterns of one dimension, each once.
+#[derive(Default)]
+pub(super) struct Patterns {
+    pub all: Vec<Vec<Token>>,
+    free: Vec<usize>,
+    index: HashMap<Pattern, usize>,
+}
+
+impl Patterns {
+    pub(super) fn add(&mut self, pattern: impl Into<Pattern>) -> usize {
+        let pattern = pattern.into();
+        if let Some(at) = self.index.get(&pattern) {
+            return *at;
+        }
+        let at = self.all.len();
+        self.all.push(pattern.tokens.clone());
+        self.free.extend(pattern.free.is_some().then_some(at));
+        self.index.insert(pattern, at);
+        at
+    }
+
+    /// The classes of strings of these shapes, with free variables turned out every way.
+    pub(super) fn classes(
+        &self,
+        shapes: &[Vec<Token>],
+        usual: &str,
+        cache: &mut Cache,
+    ) -> Result<Vec<Class>, Capped> {
+        let groups: Vec<usize> = (0..self.all.len()).collect();
+        self.either(cache.classes(&self.all, &groups, shapes, usual)?)
+    }
+
+    /// Classes, and those where texts with free variables do not match what they might.
+    pub(super) fn either(&self, mut out: Vec<Class>) -> Result<Vec<Class>, Capped> {
+        for at in &self.free {
+            let hit: Vec<Class> = out.iter().filter(|c| c.matched.get(*at) == Some(&true)).cloned().collect();
+            if out.len() + hit.len() > FREE_CLASSES_MAX {
+                return Err(Capped);
+            }
+            out.extend(hit.into_iter().map(|mut class| {
+                if let Some(slot) = class.matched.get_mut(*at) {
+                    *slot = false;
+                }
+                class
+            }));
+        }
+        Ok(out)
+    }
+}
+
+/// Something that a statement asks of a dimension: that one of its patterns matches, or none.
+pub(super) struct Atom {
+    pub statement: usize,
+    pub patterns: Vec<usize>,
+    pub negated: bool,
+}
+
+impl Atom {
+    pub(super) fn is_hit(&self, matched: &[bool]) -> bool {
+        self.patterns.iter().any(|p| matched.get(*p) == Some(&true))
+    }
+}
+
+/// By pattern, a number that patterns in the same atoms share: whatever is asked of one of them is asked of all.
+pub(super) fn owners(atoms: &[Atom], patterns: usize) -> Vec<usize> {
+    let mut of: Vec<Vec<usize>> = vec![Vec::new(); patterns];
+    for (at, atom) in atoms.iter().enumerate() {
+        for pattern in &atom.patterns {
+            if let Some(slot) = of.get_mut(*pattern) {
+                slot.push(at);
+            }
+        }
+    }
+    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    of.into_iter()
+        .map(|atoms| {
+            let next = known.len();
+            *known.entry(atoms).or_insert(next)
+        })
+        .collect()
+}
+
+pub(super) fn mask_of<const W: usize>(atoms: &[Atom], matched: &[bool]) -> Mask<W> {
+    let mut mask = Mask::ALL;
+    for atom in atoms.iter().filter(|a| a.is_hit(matched) == a.negated) {
+        mask.remove(atom.statement);
+    }
+    mask
+}
+
+/// The first class of each mask.
+pub(super) fn distinct<const W: usize>(
+    all: impl IntoIterator<Item = (Mask<W>, Value)>,
+) -> Vec<(Mask<W>, Value)> {
+    let mut seen = HashMap::new();
+    let mut out = Vec::new();
+    for (mask, value) in all {
+        seen.entry(mask).or_insert_with(|| out.push((mask, value)));
+    }
+    out
+}
+
+/// The pattern of a text; `None` when it matches nothing.
+pub(super) fn filled(text: &str, syntax: Syntax, fold: bool, variables: &Variables<'_>) -> Option<Pattern> {
+    let read = pieces(text, syntax);
+    let mut out = Vec::with_capacity(read.len());
+    let mut is_free = false;
+    for piece in &read {
+        match piece {
+            Piece::Variable { key, default } => match variables {
+                Variables::Fixed(fixed) => {
+                    let value = fixed.get(key).cloned().flatten().or_else(|| default.clone())?;
+                    out.extend(value.chars().map(Piece::Char));
+                }
+                Variables::Free => {
+                    is_free = true;
+                    if out.last() != Some(&Piece::Any) {
+                        out.push(Piece::Any);
+                    }
+                }
+            },
+            Piece::Any if out.last() == Some(&Piece::Any) => {}
+            piece => out.push(piece.clone()),
+        }
+    }
+    Some(Pattern { tokens: tokens(&out, fold)?, free: is_free.then_some(read) })
+}

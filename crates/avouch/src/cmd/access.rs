@@ -1,0 +1,247 @@
+//! `access`: who can reach what, from policy files. Needs no daemon and no vault.
+
+use super::finish;
+use crate::answer::Answer;
+use crate::cli::Global;
+use crate::files::{TEXT_BYTES_MAX, read_text};
+use crate::problem::{Place, Problem};
+use access::Request;
+use access::check::{Access as Granted, Outcome, no_new_access, not_granted, readings};
+use access::eval::{Doubt, Part, misses, outcome};
+use access::json::line_column;
+use access::policy::{Document, DocumentError, Effect, Level, Statement};
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+#[derive(Args, Clone, Debug)]
+pub struct Access {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// Judge policy files, for pipelines: exit 0 pass, 1 fail, 3 cannot tell
+    #[command(subcommand)]
+    Check(Check),
+    /// What a policy says to one request, statement by statement
+    Explain(Explain),
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Check {
+    /// Passes when the new policies allow nothing that the existing one does not
+    NoNewAccess {
+        /// The policy that may not be exceeded
+        #[arg(long, value_name = "FILE")]
+        existing: PathBuf,
+        /// Policies to judge
+        #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+        new: Vec<PathBuf>,
+    },
+    /// Passes when the policies grant none of the accesses in a file
+    NotGranted {
+        /// `[{"actions": [...], "resources": [...]}]`, as AWS's check takes it
+        #[arg(long, value_name = "FILE")]
+        access: PathBuf,
+        /// Policies to judge
+        #[arg(required = true, value_name = "POLICY")]
+        policies: Vec<PathBuf>,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+struct Explain {
+    /// `{"action": "s3:GetObject", "resource": "arn:…", "context": {"aws:username": ["a"]}}`; a witness of a check as it was printed
+    #[arg(long, value_name = "FILE")]
+    request: PathBuf,
+    /// The policy
+    policy: PathBuf,
+}
+
+pub fn run(args: &Access, global: &Global) -> Result<u8, Problem> {
+    let answer = match &args.what {
+        What::Check(Check::NoNewAccess { existing, new }) => {
+            let existing = policy(existing)?;
+            judged("no-new-access", new, |document| no_new_access(&existing, document))?
+        }
+        What::Check(Check::NotGranted { access, policies }) => {
+            let access = granted(access)?;
+            judged("not-granted", policies, |document| not_granted(&access, document))?
+        }
+        What::Explain(explain) => explained(explain)?,
+    };
+    finish(&answer, global)
+}
+
+fn unreadable(path: &Path, e: &std::io::Error) -> Problem {
+    Problem::new("access.unreadable", format!("`{}` cannot be read", path.display()))
+        .because(e)
+        .hint("name a policy file in JSON, at most 1 MiB")
+}
+
+fn policy(path: &Path) -> Result<Vec<Document>, Problem> {
+    let text = read_text(path, TEXT_BYTES_MAX).map_err(|e| unreadable(path, &e))?;
+    readings(&text).map_err(|e| {
+        let place = match &e {
+            DocumentError::Json(json) => Some(place(path, &text, json.offset, 1, &json.what)),
+            DocumentError::NotAnObject { .. } | DocumentError::Statements(_) => None,
+        };
+        Problem::new("access.no_policy", format!("`{}` is no policy: {e}", path.display()))
+            .hint("nothing was judged; mend the file, `aws iam get-policy-version` prints a document as AWS keeps it")
+            .at(place)
+    })
+}
+
+fn place(path: &Path, text: &str, offset: usize, length: usize, label: &str) -> Place {
+    let (line, column) = line_column(text, offset);
+    Place {
+        file: path.display().to_string(),
+        line,
+        column,
+        length,
+        text: text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned(),
+        label: label.to_owned(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessEntry {
+    #[serde(default)]
+    actions: Vec<String>,
+    #[serde(default)]
+    resources: Vec<String>,
+}
+
+fn granted(path: &Path) -> Result<Vec<Granted>, Problem> {
+    let text = read_text(path, TEXT_BYTES_MAX).map_err(|e| unreadable(path, &e))?;
+    let entries: Vec<AccessEntry> = serde_json::from_str(&text).map_err(|e| {
+        Problem::new("access.no_list", format!("`{}` is no list of accesses", path.display()))
+            .because(&e)
+            .hint(
+                r#"write `[{"actions": ["iam:PassRole"], "resources": ["*"]}]`; either part may be left out"#,
+            )
+    })?;
+    if entries.is_empty() || entries.iter().any(|e| e.actions.is_empty() && e.resources.is_empty()) {
+        return Err(Problem::new("access.empty_list", format!("`{}` names no access", path.display()))
+            .hint("each entry names actions, resources, or both; an empty check would always pass"));
+    }
+    Ok(entries.into_iter().map(|e| Granted { actions: e.actions, resources: e.resources }).collect())
+}
+
+/// `file:line:column` of a statement.
+fn where_is(path: &Path, document: &Document, statement: &Statement) -> String {
+    let (line, column) = line_column(&document.text, statement.span.start as usize);
+    format!("{}:{line}:{column}", path.display())
+}
+
+fn judged(check: &str, paths: &[PathBuf], judge: impl Fn(&[Document]) -> Outcome) -> Result<Answer, Problem> {
+    let documents: Vec<Vec<Document>> = paths.iter().map(|p| policy(p)).collect::<Result<_, _>>()?;
+    let mut answer = Answer::new("avouch.access.check/1").query(json!({ "check": check, "policies": paths }));
+    answer = answer.table(&["policy", "answer", "why"]);
+    for (path, readings) in paths.iter().zip(&documents) {
+        let file = path.display().to_string();
+        let Some(document) = readings.first() else { continue };
+        let problems: Vec<_> = document.problems.iter().filter(|p| p.level != Level::Info).collect();
+        let told = |p: &&&access::policy::Problem| {
+            let (line, column) = line_column(&document.text, p.span.start as usize);
+            format!("{file}:{line}:{column}: {}", p.message)
+        };
+        let told: Vec<String> = problems.iter().map(|p| told(&p)).collect();
+        answer.after.extend(told.iter().cloned());
+        match judge(readings) {
+            Outcome::Pass => {
+                answer.item(
+                    json!({ "policy": path, "answer": "pass", "problems": told }),
+                    vec![file, "pass".to_owned(), String::new()],
+                );
+            }
+            Outcome::Fail { request, statement } => {
+                answer.worse(1);
+                let deciding = statement.and_then(|i| document.statements.iter().find(|s| s.index == i));
+                let at = deciding.map(|s| where_is(path, document, s));
+                let why = format!("allows {request}");
+                answer.item(
+                    json!({ "policy": path, "answer": "fail", "request": request, "statement": statement, "at": at, "problems": told }),
+                    vec![file, "FAIL".to_owned(), why],
+                );
+                if let (Some(at), Some(statement)) = (at, deciding) {
+                    answer.after.push(format!("{at}: statement {} allows it", label(statement)));
+                }
+            }
+            Outcome::Undecided { why, request } => {
+                answer.unknown.push(format!("{file}: {why}"));
+                answer.item(
+                    json!({ "policy": path, "answer": "unknown", "why": why, "request": request, "problems": told }),
+                    vec![file, "can't tell".to_owned(), why],
+                );
+            }
+        }
+    }
+    Ok(answer)
+}
+
+/// A statement by its place, and its name where it has one.
+fn label(statement: &Statement) -> String {
+    match &statement.sid {
+        Some(sid) => format!("{} ({sid})", statement.index),
+        None => statement.index.to_string(),
+    }
+}
+
+fn explained(args: &Explain) -> Result<Answer, Problem> {
+    let text = read_text(&args.request, TEXT_BYTES_MAX).map_err(|e| unreadable(&args.request, &e))?;
+    let mut request: Request = serde_json::from_str(&text).map_err(|e| {
+        Problem::new("access.no_request", format!("`{}` is no request", args.request.display()))
+            .because(&e)
+            .hint(
+                r#"write `{"action": "s3:GetObject", "resource": "arn:aws:s3:::bucket/key", "context": {}}`"#,
+            )
+    })?;
+    // Keys know no case.
+    request.context = request.context.into_iter().map(|(k, v)| (k.to_ascii_lowercase(), v)).collect();
+    let readings = policy(&args.policy)?;
+    let Some(document) = readings.first() else { return Ok(Answer::new("avouch.access.explain/1")) };
+    let mut answer =
+        Answer::new("avouch.access.explain/1").query(json!({ "request": request, "policy": args.policy }));
+    answer = answer.table(&["statement", "effect", "applies", "where"]);
+    for statement in &document.statements {
+        let part = misses(document, statement, &request, Doubt::Allows);
+        let applies = match part {
+            None => "yes".to_owned(),
+            Some(Part::Doubt) => "no: it cannot be read for certain".to_owned(),
+            Some(Part::Principal) => "no: another principal".to_owned(),
+            Some(Part::Action) => "no: another action".to_owned(),
+            Some(Part::Resource) => "no: another resource".to_owned(),
+            Some(Part::Condition(i)) => match statement.conditions.get(i) {
+                Some(condition) => format!("no: the condition on {}", condition.key),
+                None => "no: a condition".to_owned(),
+            },
+        };
+        let effect = if statement.effect == Effect::Allow { "Allow" } else { "Deny" };
+        let at = where_is(&args.policy, document, statement);
+        answer.item(
+            json!({ "statement": statement.index, "sid": statement.sid, "effect": effect, "applies": part.is_none(), "why": applies, "at": at }),
+            vec![label(statement), effect.to_owned(), applies, at],
+        );
+    }
+    let list = |of: &[usize]| of.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let said = match outcome(document, &request, Doubt::Allows) {
+        access::eval::Outcome::Allowed(by) => format!("allowed by statement {}", list(&by)),
+        access::eval::Outcome::Denied(by) => {
+            format!("denied by statement {}, whatever others allow", list(&by))
+        }
+        access::eval::Outcome::NotAllowed => "not allowed: no statement applies".to_owned(),
+    };
+    answer.after.push(format!("{request}: {said}, by this policy alone"));
+    if readings.len() > 1 {
+        answer.unknown.push(format!(
+            "{}: a key stands twice; this is the reading in which the last one counts",
+            args.policy.display()
+        ));
+    }
+    Ok(answer)
+}
