@@ -27,8 +27,8 @@ pub(super) struct Automaton {
     stay: Bits,
     /// Tokens that may match nothing.
     skip: Bits,
-    /// The character of each place, if it is one.
-    chars: Vec<Option<char>>,
+    /// The character of each place, if it is one; in both cases where the case does not matter.
+    chars: Vec<Option<[char; 2]>>,
     /// The last place of each pattern.
     ends: Vec<usize>,
     /// The places of shapes, and their last ones.
@@ -91,7 +91,8 @@ impl Automaton {
             for token in *pattern {
                 out.has_parts |= matches!(token, Token::OneInPart | Token::AnyInPart);
                 out.chars.push(match token {
-                    Token::Char(c) | Token::Fold(c) => Some(*c),
+                    Token::Char(c) => Some([*c; 2]),
+                    Token::Fold(c) => Some([*c, c.to_ascii_uppercase()]),
                     _ => None,
                 });
                 at += 1;
@@ -123,9 +124,8 @@ impl Automaton {
             (first_shape..at).for_each(|i| set(&mut range, i));
             out.shapes = Some((range, out.ends.split_off(count)));
         }
-        let used: HashSet<char> = out.chars.iter().flatten().copied().collect();
-        let folded = |c: char| used.contains(&c) || used.contains(&c.to_ascii_uppercase());
-        let fresh = "zxqwvjky0987654321".chars().chain('\u{e000}'..'\u{f8ff}').find(|c| !folded(*c));
+        let used: HashSet<char> = out.chars.iter().flatten().flatten().copied().collect();
+        let fresh = "zxqwvjky0987654321".chars().chain('\u{e000}'..'\u{f8ff}').find(|c| !used.contains(c));
         out.fresh = fresh.unwrap_or('z');
         let mut letters: Vec<char> = used.into_iter().chain([':']).collect();
         letters.sort_unstable();
@@ -238,14 +238,13 @@ impl Automaton {
             let mut word = *word;
             while word != 0 {
                 let place = at * 64 + word.trailing_zeros() as usize;
-                out.extend(self.chars.get(place).copied().flatten());
+                out.extend(self.chars.get(place).copied().flatten().into_iter().flatten());
                 word &= word - 1;
             }
         }
         if self.has_parts {
             out.push(':');
         }
-        // A folded letter and its capital differ only where somebody asks for the capital, who is in the list then.
         out.sort_unstable();
         out.dedup();
         out.insert(0, self.fresh);

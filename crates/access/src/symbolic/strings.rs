@@ -184,6 +184,25 @@ mod tests {
         assert_eq!(masks(&["??", "*x*", "*y"]).len(), 8);
     }
 
+    /// A letter whose case does not matter, beside the same letter where it does.
+    #[test]
+    fn both_cases_of_a_letter() {
+        let fold =
+            |text: &str| tokens(&pieces(text, Syntax { wildcards: false, variables: false }), true).unwrap();
+        let found = |patterns: &[Vec<Token>]| {
+            let mut out: Vec<String> = all_classes(patterns)
+                .iter()
+                .map(|c| c.matched.iter().map(|m| if *m { '1' } else { '0' }).collect())
+                .collect();
+            out.sort();
+            out
+        };
+        assert_eq!(found(&[fold("a"), pattern("a")]), ["00", "10", "11"]);
+        assert_eq!(found(&[fold("a"), pattern("A")]), ["00", "10", "11"]);
+        assert_eq!(found(&[fold("a"), pattern("A"), pattern("a")]), ["000", "101", "110"]);
+        assert_eq!(found(&[fold("ab"), pattern("A*")]), ["00", "01", "10", "11"]);
+    }
+
     fn glob(pattern: &[Token], text: &[char]) -> bool {
         match (pattern.first(), text.first()) {
             (None, None) => true,

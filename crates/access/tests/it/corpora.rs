@@ -152,3 +152,39 @@ fn managed_policies() {
     // Dozens of resources with several `*` and variables each, under one action.
     assert_eq!(undecided, ["SageMakerStudioProjectUserRolePermissionsBoundary"]);
 }
+
+/// Not a test of speed: prints how long an implication takes from texts to answer, beside parsing both documents with serde_json.
+#[test]
+#[ignore = "a measurement; run with --ignored --nocapture"]
+fn measure_implications() {
+    let Some(folder) = shared("measure_implications") else { return };
+    let text = std::fs::read_to_string(folder.join("implication.json")).unwrap();
+    let pairs: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let (mut ours, mut parse) = (Vec::new(), Vec::new());
+    for pair in &pairs {
+        let (one, two) = (pair["p1"].to_string(), pair["p2"].to_string());
+        for (p, q) in [(&one, &two), (&two, &one)] {
+            let started = std::time::Instant::now();
+            let (p_read, q_read) = (readings(p).unwrap().remove(0), readings(q).unwrap().remove(0));
+            std::hint::black_box(implies(&p_read, &q_read));
+            ours.push(started.elapsed());
+            let started = std::time::Instant::now();
+            let both: [Value; 2] = [p, q].map(|text| serde_json::from_str(text).unwrap());
+            std::hint::black_box(both);
+            parse.push(started.elapsed());
+        }
+    }
+    ours.sort();
+    parse.sort();
+    let n = ours.len();
+    let ratio = |at: usize| ours[at].as_secs_f64() / parse[n / 2].as_secs_f64();
+    println!(
+        "{n} implications: median {:?} ({:.0} x parsing), 99th {:?} ({:.0} x), slowest {:?}; parsing {:?}",
+        ours[n / 2],
+        ratio(n / 2),
+        ours[n * 99 / 100],
+        ratio(n * 99 / 100),
+        ours[n - 1],
+        parse[n / 2]
+    );
+}

@@ -6,4 +6,8 @@ mod corpora;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod evaluator;
+#[cfg(test)]
 mod generate;
