@@ -101,6 +101,15 @@ pub(super) fn actions(
 
 /// The classes of ARNs, with a witness each.
 pub(super) fn arns(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>, Capped> {
+    if let Some(known) = cache.arns.get(patterns) {
+        return Ok(known.clone());
+    }
+    let found = arn_classes(patterns, cache)?;
+    cache.arns.insert(patterns.to_vec(), found.clone());
+    Ok(found)
+}
+
+fn arn_classes(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>, Capped> {
     let ways = ways(patterns, 6)?;
     let all: Vec<&Way> = ways.iter().collect();
     let literal = "arn".chars().map(Token::Char).collect();

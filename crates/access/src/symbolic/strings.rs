@@ -80,7 +80,11 @@ type Asked = (Vec<Vec<Token>>, Vec<usize>, Vec<Vec<Token>>);
 
 /// Answers of [`classes`] that were found already: the statements of a policy name the same resources again and again.
 #[derive(Default)]
-pub(super) struct Cache(HashMap<Asked, Vec<Class>>);
+pub(super) struct Cache {
+    known: HashMap<Asked, Vec<Class>>,
+    /// Of whole ARNs, by their patterns.
+    pub arns: HashMap<Vec<Vec<Token>>, Vec<Class>>,
+}
 
 impl Cache {
     /// As [`classes`]; `usual` always the same for the same patterns and shapes.
@@ -92,11 +96,11 @@ impl Cache {
         usual: &str,
     ) -> Result<Vec<Class>, Capped> {
         let asked = (patterns.to_vec(), groups.to_vec(), shapes.to_vec());
-        if let Some(known) = self.0.get(&asked) {
+        if let Some(known) = self.known.get(&asked) {
             return Ok(known.clone());
         }
         let found = classes(patterns, groups, shapes, usual)?;
-        self.0.insert(asked, found.clone());
+        self.known.insert(asked, found.clone());
         Ok(found)
     }
 }
@@ -106,8 +110,8 @@ pub(super) fn matches(pattern: &Vec<Token>, text: &str) -> bool {
     Automaton::new(std::iter::once((pattern, 0)), &[]).run(text).is_some_and(|found| found == [true])
 }
 
-/// All classes of strings that match one of `shapes` (of all strings without shapes), in a fixed order. `usual` is a string to show
-/// for the class that it is in, if it has one of the shapes. Of patterns in one group it is only right whether one of them matches:
+/// All classes of strings that match one of `shapes` (of all strings without shapes), in a fixed order. `usual` is such a string, to
+/// show for the class that it is in. Of patterns in one group it is only right whether one of them matches:
 /// once one is sure to match, the others are not followed any further.
 fn classes(
     patterns: &[Vec<Token>],
@@ -120,6 +124,10 @@ fn classes(
     let open: Vec<usize> = (0..patterns.len())
         .filter(|i| always.get(*i) == Some(&false) && literals.get(*i) == Some(&None))
         .collect();
+    // `*` alone, the most frequent resource, tells no strings apart.
+    if open.is_empty() && literals.iter().all(Option::is_none) {
+        return Ok(vec![Class { matched: always, witness: usual.to_owned() }]);
+    }
     let automaton =
         Automaton::new(open.iter().filter_map(|i| Some((patterns.get(*i)?, *groups.get(*i)?))), shapes);
     let known: HashSet<&str> = literals.iter().flatten().map(String::as_str).collect();
