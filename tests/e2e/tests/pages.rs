@@ -108,7 +108,9 @@ fn is_clean(path: &str, response: &Response) {
             && low.contains("<main"),
         "{path}: language, title, heading, main part"
     );
-    assert!(!low.contains("panicked") && !low.contains("todo"), "{path}");
+    // As words: a random token holds any four letters now and then.
+    let has_word = |word: &str| low.split(|c: char| !c.is_alphanumeric()).any(|w| w == word);
+    assert!(!has_word("panicked") && !has_word("todo"), "{path}: something unfinished");
 }
 
 #[test]
