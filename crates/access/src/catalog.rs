@@ -1,7 +1,7 @@
 //! What AWS says about its services: which resources they have and how their ARNs look.
 //!
-//! `data/resources.txt` is written by `cargo xtask catalog` (service authorization reference); it says where it comes from. It is
-//! never needed for soundness: what is not in it is possible.
+//! `data/resources.txt` is written by `cargo xtask catalog` (service authorization reference); it says where it comes from. One thing
+//! rests on it: where the last part of an ARN may hold colons. Whatever else is not in it is possible.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -4,7 +4,7 @@ use super::keys::key_dimension;
 use super::mask::Mask;
 use super::patterns::{Atom, Patterns, Variables, distinct, filled, mask_of, owners};
 use super::principals::{DERIVED, principals};
-use super::strings::{Cache, Capped, Class, Token, tokens};
+use super::strings::{Cache, Capped, Class, matches, tokens};
 use crate::pattern::{Piece, Syntax, pieces};
 use crate::policy::{Condition, Document, Statement, Words};
 use crate::request::Principal;
@@ -119,13 +119,14 @@ fn resources<const W: usize>(
         let Some(Words { negated, values, .. }) = &part.statement.resource else { continue };
         let syntax = part.document.syntax(true);
         let of =
-            values.iter().filter_map(|w| filled(&w.text, syntax, false, variables)).map(|t| patterns.add(t));
+            values.iter().filter_map(|w| filled(&w.text, syntax, None, variables)).map(|t| patterns.add(t));
         atoms.push(Atom { statement: part.bit, patterns: of.collect(), negated: *negated });
     }
-    let mut found = patterns.either(super::parts::arns(&patterns.all, cache)?)?;
-    // Actions that know no resource are asked about `*`, which only a pattern of wildcards matches.
-    let is_star = |p: &Vec<Token>| matches!(p.as_slice(), [Token::Any | Token::One | Token::Char('*')]);
-    found.push(Class { matched: patterns.all.iter().map(is_star).collect(), witness: "*".to_owned() });
+    let mut found = super::parts::arns(&patterns.all, cache)?;
+    // Actions that know no resource are asked about `*`.
+    let matched = patterns.all.iter().map(|p| matches(p, "*")).collect();
+    found.push(Class { matched, witness: "*".to_owned() });
+    let found = patterns.either(found)?;
     let classes = found.into_iter().map(|c| (mask_of(&atoms, &c.matched), Value::Resource(c.witness)));
     Ok(Dimension { classes: distinct(classes), widened: None })
 }

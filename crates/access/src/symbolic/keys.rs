@@ -53,14 +53,18 @@ pub(super) fn string_patterns(
     let operator = condition.operator;
     let syntax = document.syntax(operator.has_wildcards());
     let syntax = Syntax { variables: syntax.variables && operator.has_variables(), ..syntax };
-    let fold = matches!(operator.base, Base::StringEqualsIgnoreCase | Base::Bool);
-    let texts = || condition.values.iter().filter_map(|w| filled(&w.text, syntax, fold, variables));
+    let texts =
+        || condition.values.iter().filter_map(|w| filled(&w.text, syntax, Some(operator.base), variables));
     match operator.base {
         Base::StringEquals | Base::StringEqualsIgnoreCase | Base::StringLike | Base::Bool | Base::Binary => {
             Some(texts().collect())
         }
         Base::Arn => {
-            let arn = |p: Pattern| Some(Pattern { tokens: arn_tokens(&p.tokens)?, ..p });
+            // A free variable may hold colons: its text is not cut into parts, which only lets it match more.
+            let arn = |p: Pattern| match p.free {
+                Some(_) => Some(p),
+                None => Some(Pattern { tokens: arn_tokens(&p.tokens)?, free: None }),
+            };
             Some(texts().filter_map(arn).collect())
         }
         Base::Null => Some(Vec::new()),
@@ -197,7 +201,7 @@ fn single_values(
     let mut out: Option<Vec<Hits>> = None;
     for of in &kinds {
         let is_of = |c: &Condition| c.operator.base != Base::Null && kind(c.operator.base) == *of;
-        let hits = if *of == Kind::Text {
+        let mut hits: Vec<Hits> = if *of == Kind::Text {
             texts(conditions, variables, cache)?
         } else {
             let words: Vec<&str> = conditions
@@ -212,6 +216,10 @@ fn single_values(
             };
             values.into_iter().map(|v| (conditions.iter().map(|(_, _, c)| hit(&v, c)).collect(), v)).collect()
         };
+        if kinds.len() > 1 {
+            // A value of the one kind need not be one of the other.
+            hits.push((vec![false; conditions.len()], "z".to_owned()));
+        }
         // A key that is read as two kinds of values: any of the one with any of the other.
         out = Some(match out {
             None => hits,

@@ -4,6 +4,7 @@ use super::dimensions::Value;
 use super::mask::Mask;
 use super::strings::{Cache, Capped, Class, Token, tokens};
 use crate::pattern::{Piece, Syntax, pieces};
+use crate::policy::Base;
 use std::collections::{BTreeMap, HashMap};
 
 /// Values of keys that are fixed while dimensions are built, because patterns refer to them: `None` for a key that is missing.
@@ -34,8 +35,8 @@ const FREE_CLASSES_MAX: usize = 65_536;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pattern {
     pub tokens: Vec<Token>,
-    /// The text, when it has variables that are free.
-    pub free: Option<Vec<Piece>>,
+    /// The text, when it has variables that are free, and what reads it: the same text means the same to the same operator only.
+    pub free: Option<(Vec<Piece>, Option<Base>)>,
 }
 
 impl From<Vec<Token>> for Pattern {
@@ -147,7 +148,13 @@ pub(super) fn distinct<const W: usize>(
 }
 
 /// The pattern of a text; `None` when it matches nothing.
-pub(super) fn filled(text: &str, syntax: Syntax, fold: bool, variables: &Variables<'_>) -> Option<Pattern> {
+pub(super) fn filled(
+    text: &str,
+    syntax: Syntax,
+    base: Option<Base>,
+    variables: &Variables<'_>,
+) -> Option<Pattern> {
+    let fold = matches!(base, Some(Base::StringEqualsIgnoreCase | Base::Bool));
     let read = pieces(text, syntax);
     let mut out = Vec::with_capacity(read.len());
     let mut is_free = false;
@@ -169,5 +176,5 @@ pub(super) fn filled(text: &str, syntax: Syntax, fold: bool, variables: &Variabl
             piece => out.push(piece.clone()),
         }
     }
-    Some(Pattern { tokens: tokens(&out, fold)?, free: is_free.then_some(read) })
+    Some(Pattern { tokens: tokens(&out, fold)?, free: is_free.then_some((read, base)) })
 }

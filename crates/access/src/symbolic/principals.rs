@@ -13,11 +13,26 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Keys that follow from who asks, as far as the principals of the documents decide them.
 pub(super) const DERIVED: [&str; 2] = ["aws:principalarn", "aws:principalaccount"];
 
-/// The ARN of a principal.
-fn principal_shape() -> Vec<Token> {
-    let mut out: Vec<Token> = "arn:aws:iam::".chars().map(Token::Char).collect();
-    out.extend([Token::OneInPart, Token::AnyInPart, Token::Char(':'), Token::One, Token::Any]);
-    out
+/// ARNs of the principals of an account, in any partition: users, roles and the root user are IAM's, federated users STS's.
+fn of_account(service: &str, account: &[Token]) -> Vec<Token> {
+    let text = |text: &str| text.chars().map(Token::Char).collect::<Vec<_>>();
+    let any = [Token::OneInPart, Token::AnyInPart];
+    let service = if service.is_empty() { any.to_vec() } else { text(service) };
+    [
+        &text("arn:"),
+        &any[..],
+        &text(":"),
+        &service,
+        &text("::"),
+        account,
+        &text(":"),
+        &[Token::One, Token::Any],
+    ]
+    .concat()
+}
+
+fn principal_shapes() -> [Vec<Token>; 2] {
+    ["iam", "sts"].map(|service| of_account(service, &[Token::OneInPart, Token::AnyInPart]))
 }
 
 /// Who asks, with the keys that follow from it.
@@ -42,11 +57,7 @@ pub(super) fn principals<const W: usize>(
                     let account = word.text.strip_suffix(":root").and_then(|t| t.rsplit(':').next());
                     let account = account.or((!word.text.contains(':')).then_some(word.text.as_str()));
                     let tokens = match account {
-                        Some(account) => {
-                            let mut tokens = chars(&format!("arn:aws:iam::{account}:"));
-                            tokens.push(Token::Any);
-                            tokens
-                        }
+                        Some(account) => of_account("", &chars(account)),
                         None => chars(&word.text),
                     };
                     if let Some(session) = session_of(&word.text) {
@@ -70,12 +81,14 @@ pub(super) fn principals<const W: usize>(
         }
     }
     // Of the ARN, all conditions on it are patterns; of the account, patterns on the fifth part.
-    let (mut key_atoms, mut widened) = (Vec::new(), None);
+    let mut key_atoms = Vec::new();
     for (key, conditions) in &conditions {
         for (statement, document, condition) in conditions {
-            let Some(patterns_of) = string_patterns(document, condition, variables) else {
-                widened = Some(format!("`{key}` under an operator that is not for texts"));
-                continue;
+            let patterns_of = match string_patterns(document, condition, variables) {
+                Some(patterns_of) => patterns_of,
+                // An ARN is no number, date or address. An account may be read as one, which is not followed.
+                None if *key == "aws:principalarn" => Vec::new(),
+                None => return Err(Capped),
             };
             let of = patterns_of.into_iter().map(|p| {
                 let tokens = if *key == "aws:principalaccount" { in_account(&p.tokens) } else { p.tokens };
@@ -87,7 +100,7 @@ pub(super) fn principals<const W: usize>(
             ));
         }
     }
-    let found = patterns.classes(&[principal_shape()], "arn:aws:iam::999999999999:user/z", cache)?;
+    let found = patterns.classes(&principal_shapes(), "arn:aws:iam::999999999999:user/z", cache)?;
     let mut out = Vec::new();
     for class in found {
         let mut mask: Mask<W> = mask_of(&atoms, &class.matched);
@@ -149,7 +162,7 @@ pub(super) fn principals<const W: usize>(
         }
         out.push((mask, Value::Principal(principal)));
     }
-    Ok(Dimension { classes: distinct(out), widened })
+    Ok(Dimension { classes: distinct(out), widened: None })
 }
 
 /// `arn:aws:sts::111122223333:assumed-role/Name/session` as a session of a role without a path.
@@ -165,12 +178,10 @@ fn session_of(text: &str) -> Option<Principal> {
 
 /// A pattern for an account as one for ARNs of principals of that account.
 fn in_account(tokens: &[Token]) -> Vec<Token> {
-    let mut out: Vec<Token> = "arn:aws:iam::".chars().map(Token::Char).collect();
-    out.extend(tokens.iter().map(|token| match token {
+    let in_part = |token: &Token| match token {
         Token::Any => Token::AnyInPart,
         Token::One => Token::OneInPart,
         token => *token,
-    }));
-    out.extend([Token::Char(':'), Token::Any]);
-    out
+    };
+    of_account("", &tokens.iter().map(in_part).collect::<Vec<_>>())
 }

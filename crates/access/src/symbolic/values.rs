@@ -46,6 +46,9 @@ fn number(text: &str) -> Option<i128> {
     if digits.is_empty() || text.len() - digits.len() > 1 || digits.len() > 30 {
         return None;
     }
+    if digits.split('.').next().is_some_and(|whole| whole.len() > 20) {
+        return None;
+    }
     let (mut value, mut scale, mut places) = (0i128, 1i128, None);
     for c in digits.chars() {
         match (c, places) {

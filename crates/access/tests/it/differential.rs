@@ -103,3 +103,46 @@ fn fails(verdict: &Verdict) -> Option<bool> {
         Verdict::Undecided(..) => None,
     }
 }
+
+/// Questions that were once answered with "nothing new": each has a request.
+#[test]
+fn answers_that_were_wrong_once() {
+    let policy = |body: &str| {
+        let text = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"s3:GetObject",{body}}}]}}"#
+        );
+        readings(&text).unwrap().remove(0)
+    };
+    let nothing = readings(r#"{"Statement":[]}"#).unwrap().remove(0);
+    let all = policy(r#""Principal":"*","Resource":"*""#);
+    let only =
+        |condition: &str| policy(&format!(r#""Principal":"*","Resource":"*","Condition":{{{condition}}}"#));
+    let user = |operator: &str| {
+        policy(&format!(r#""Resource":"*","Condition":{{"{operator}":{{"aws:x":"${{aws:username}}"}}}}"#))
+    };
+    for (new, existing) in [
+        // Principals of other partitions, and of STS.
+        (policy(r#""Principal":{"AWS":"arn:aws-cn:iam::111111111111:role/x"},"Resource":"*""#), &nothing),
+        (
+            policy(r#""Principal":{"AWS":"arn:aws:sts::111111111111:federated-user/f"},"Resource":"*""#),
+            &nothing,
+        ),
+        // An ARN is no address: the condition never holds.
+        (all.clone(), &only(r#""IpAddress":{"aws:PrincipalArn":"0.0.0.0/0"}"#)),
+        // The same variable under another operator is another question.
+        (user("StringEqualsIgnoreCase"), &user("StringEquals")),
+        (user("StringNotEquals"), &user("StringNotEqualsIgnoreCase")),
+        // `*`, the resource of actions that know none, has one character.
+        (policy(r#""Resource":"*?""#), &policy(r#""Resource":"arn:*""#)),
+        // More digits than are read: no number.
+        (
+            policy(r#""Resource":"*","Condition":{"NumericLessThan":{"s3:max-keys":"5"}}"#),
+            &policy(
+                r#""Resource":"*","Condition":{"NumericLessThan":{"s3:max-keys":"999999999999999999999999"}}"#,
+            ),
+        ),
+    ] {
+        let verdict = implies(&new, existing);
+        assert_ne!(verdict, Verdict::Holds, "{}\n{}", new.text, existing.text);
+    }
+}

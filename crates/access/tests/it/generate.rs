@@ -38,8 +38,9 @@ const ACTIONS: [&str; 12] = [
     "*:Get*",
     "s3:ListBucket",
 ];
-const RESOURCES: [&str; 12] = [
+const RESOURCES: [&str; 13] = [
     "*",
+    "*?",
     "arn:aws:s3:::a",
     "arn:aws:s3:::a/*",
     "arn:aws:s3:::a/b",
@@ -52,7 +53,9 @@ const RESOURCES: [&str; 12] = [
     "arn:aws:s3:::${aws:username}/*",
     "arn:aws:iam::111111111111:*",
 ];
-const PRINCIPALS: [&str; 10] = [
+const PRINCIPALS: [&str; 12] = [
+    r#"{"AWS":"arn:aws-cn:iam::111111111111:role/x"}"#,
+    r#"{"AWS":"arn:aws:sts::111111111111:federated-user/f"}"#,
     r#""*""#,
     r#"{"AWS":"*"}"#,
     r#"{"AWS":"111111111111"}"#,
@@ -76,7 +79,7 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
             "StringEqualsIgnoreCase",
             "StringEqualsIfExists",
         ],
-        &["a", "ab", "a*", "*b", "A", "?"],
+        &["a", "ab", "a*", "*b", "A", "?", "${aws:userid}"],
     ),
     (
         "aws:SourceIp",
@@ -103,7 +106,14 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
     ),
     (
         "aws:PrincipalArn",
-        &["ArnLike", "ArnNotEquals", "StringEquals", "StringNotLike", "ArnEqualsIfExists"],
+        &[
+            "NumericNotEquals",
+            "ArnLike",
+            "ArnNotEquals",
+            "StringEquals",
+            "StringNotLike",
+            "ArnEqualsIfExists",
+        ],
         &["arn:aws:iam::111111111111:role/x", "arn:aws:iam::111111111111:*", "arn:aws:iam::*:role/*", "*"],
     ),
     (
@@ -114,8 +124,9 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
 ];
 
 /// Values that requests have, by key.
-const VALUES: [(&str, &[&str]); 7] = [
+const VALUES: [(&str, &[&str]); 8] = [
     ("aws:username", &["a", "ab", "b", "A", "zz", "c"]),
+    ("aws:userid", &["a", "AB", "zz"]),
     ("aws:sourceip", &["10.0.0.1", "10.1.2.3", "10.1.9.9", "192.0.2.1", "128.0.0.1", "2001:db8::1"]),
     ("aws:multifactorauthpresent", &["true", "false"]),
     ("aws:tagkeys", &["a", "b", "c", "ab"]),
@@ -173,7 +184,7 @@ pub fn request(dice: &mut Dice, principals: bool) -> access::Request {
     }
     let principal = principals.then(|| {
         let iam = |arn: &str| Principal::Iam(arn.to_owned());
-        match dice.below(8) {
+        match dice.below(10) {
             0 => Principal::Anonymous,
             1 => iam("arn:aws:iam::111111111111:role/x"),
             2 => iam("arn:aws:iam::111111111111:user/v"),
@@ -183,7 +194,9 @@ pub fn request(dice: &mut Dice, principals: bool) -> access::Request {
                 name: "s".to_owned(),
             },
             5 => Principal::Service("ec2.amazonaws.com".to_owned()),
-            6 => Principal::Federated("cognito-identity.amazonaws.com".to_owned()),
+            6 => iam("arn:aws-cn:iam::111111111111:role/x"),
+            7 => iam("arn:aws:sts::111111111111:federated-user/f"),
+            8 => Principal::Federated("cognito-identity.amazonaws.com".to_owned()),
             _ => Principal::Canonical("79a5".to_owned()),
         }
     });
