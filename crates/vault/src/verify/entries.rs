@@ -55,6 +55,16 @@ pub(super) fn check(
     on_leaf: &mut dyn FnMut(u64, &[u8], &mut Findings),
 ) -> Log {
     let files = log_files(root, found);
+    check_listed(root, files, claims, found, on_leaf)
+}
+
+fn check_listed(
+    root: &Path,
+    files: BTreeSet<Resource>,
+    claims: Claims,
+    found: &mut Findings,
+    on_leaf: &mut dyn FnMut(u64, &[u8], &mut Findings),
+) -> Log {
     // Without a checkpoint of its own the log is still looked at, so that the rest can be located.
     let size = claims.current.as_ref().map_or_else(|| size_on_disk(&files), |c| c.size);
     let mut pass = Pass {
@@ -124,27 +134,39 @@ fn size_on_disk(files: &BTreeSet<Resource>) -> u64 {
 }
 
 impl Pass<'_> {
+    /// The file of `resource`, or the full one that took its place. A daemon that goes on while the log is checked removes partial
+    /// files once it has written the full one: a listed file that is gone by now is taken off the list, and the full one onto it.
     fn read(&mut self, resource: Resource, max: usize) -> Option<Vec<u8>> {
-        // The partial file may have gone once the full one exists.
-        for candidate in [resource, resource.with_width(256)] {
-            if !self.files.contains(&candidate) {
-                continue;
+        let full = resource.with_width(256);
+        if self.files.contains(&resource) {
+            if let Some(bytes) = self.read_one(resource, max) {
+                return Some(bytes);
             }
-            match read_small(self.root, &file_name(candidate), max) {
-                Ok(Some(bytes)) => return Some(bytes),
-                Ok(None) => {}
-                Err(e) => {
-                    let code = match candidate {
-                        Resource::Entries { .. } => FaultCode::EntryDamaged,
-                        Resource::Tile { .. } => FaultCode::TileDamaged,
-                    };
-                    self.found
-                        .fault(Fault::new(code, format!("cannot read: {e}")).file(file_name(candidate)));
-                    return None;
-                }
+            let exists = |file| self.root.join(file_name(file)).exists();
+            if resource != full && !exists(resource) && exists(full) {
+                self.files.remove(&resource);
+                self.files.insert(full);
             }
         }
+        if resource != full && self.files.contains(&full) && !self.files.contains(&resource) {
+            return self.read_one(full, max);
+        }
         None
+    }
+
+    /// Exactly that file; `None` where there is none, or, after a fault, where it cannot be read.
+    fn read_one(&mut self, resource: Resource, max: usize) -> Option<Vec<u8>> {
+        match read_small(self.root, &file_name(resource), max) {
+            Ok(bytes) => bytes,
+            Err(e) => {
+                let code = match resource {
+                    Resource::Entries { .. } => FaultCode::EntryDamaged,
+                    Resource::Tile { .. } => FaultCode::TileDamaged,
+                };
+                self.found.fault(Fault::new(code, format!("cannot read: {e}")).file(file_name(resource)));
+                None
+            }
+        }
     }
 
     /// Name of the file that [`Pass::read`] reads for `resource`.
@@ -388,7 +410,8 @@ impl Pass<'_> {
     }
 
     fn compare(&mut self, file: Resource, expected: &[u8], code: FaultCode, max: usize) {
-        let Some(bytes) = self.read(file, max) else { return };
+        // Not the full one in its place: partial files may go while the log is checked.
+        let Some(bytes) = self.read_one(file, max) else { return };
         if bytes != expected {
             let (from, to) = difference(expected, &bytes);
             self.found.fault(
@@ -490,4 +513,79 @@ pub(super) fn difference(expected: &[u8], found: &[u8]) -> (u64, u64) {
         found.len()
     };
     (from as u64, to.clamp(from, from + CHUNK_BYTES) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merkle::{Checkpoint, LogState};
+
+    /// A log that grew leaf by leaf to `grown` leaves while it was checked at size `checked`: its files were listed at size
+    /// `listed`, and each partial file was removed when the full one came.
+    #[track_caller]
+    fn check_while_it_grows(checked: u64, listed: u64, grown: u64) {
+        let root = std::env::temp_dir()
+            .join(format!("avouch-grows-{}-{checked}-{listed}-{grown}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let (mut tree, mut claims, mut listing) = (LogState::new(), Claims::default(), BTreeSet::new());
+        for n in 0..grown {
+            for (path, bytes) in tree.append(&[format!("entry {n}")]).unwrap() {
+                let path = root.join(paths::LOG).join(path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, bytes).unwrap();
+                let _ = std::fs::remove_dir_all(format!("{}.p", path.display()));
+            }
+            if tree.size() == checked {
+                let checkpoint =
+                    Checkpoint { origin: "log".into(), size: tree.size(), root: tree.root() };
+                let by = Claimant::Log;
+                claims.all.push(Claim { size: checkpoint.size, root: checkpoint.root, by });
+                claims.current = Some(checkpoint);
+            }
+            if tree.size() == listed {
+                listing = log_files(&root, &mut Findings::default());
+            }
+        }
+        let mut found = Findings::default();
+        let mut leaves = 0;
+        let log = check_listed(&root, listing, claims, &mut found, &mut |_, _, _| leaves += 1);
+        assert!(found.faults.is_empty(), "{checked} of {listed} of {grown}: {:?}", found.faults);
+        assert_eq!((log.held.len(), leaves), (1, checked), "{checked} of {listed} of {grown}");
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_grows_while_it_is_checked_is_whole() {
+        // Partial files were listed and are gone: those of the checked size, and older ones.
+        check_while_it_grows(100, 100, 300);
+        check_while_it_grows(300, 400, 512);
+        check_while_it_grows(255, 255, 256);
+        check_while_it_grows(256, 300, 600);
+    }
+
+    #[test]
+    fn a_partial_file_listed_beside_the_full_one_may_go() {
+        let root = std::env::temp_dir().join(format!("avouch-beside-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        let (mut tree, mut claims) = (LogState::new(), Claims::default());
+        let mut listing = BTreeSet::new();
+        for n in 0..256 {
+            for (path, bytes) in tree.append(&[format!("entry {n}")]).unwrap() {
+                listing.insert(Resource::parse(&path).unwrap());
+                let path = root.join(paths::LOG).join(path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+        for level in ["entries", "0"] {
+            std::fs::remove_dir_all(root.join(paths::LOG).join(format!("tile/{level}/000.p"))).unwrap();
+        }
+        let checkpoint = Checkpoint { origin: "log".into(), size: tree.size(), root: tree.root() };
+        claims.all.push(Claim { size: checkpoint.size, root: checkpoint.root, by: Claimant::Log });
+        claims.current = Some(checkpoint);
+        let mut found = Findings::default();
+        check_listed(&root, listing, claims, &mut found, &mut |_, _, _| {});
+        assert!(found.faults.is_empty(), "{:?}", found.faults);
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }
