@@ -4,8 +4,9 @@
 use crate::format::paths;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Room on the file system below a path, in bytes.
@@ -53,6 +54,14 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// As the system says; some of the bytes may then have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Whole blocks ([`BLOCK_BYTES`]) at the start of a block, past the page cache where the file system can do that. Durable only
+    /// after [`DiskFile::sync_data`], as any write.
+    ///
+    /// # Errors
+    /// As [`DiskFile::write_at`].
+    fn write_blocks_at(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(blocks, offset)
+    }
     /// `fdatasync`.
     ///
     /// # Errors
@@ -67,24 +76,67 @@ pub trait DiskFile: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalDisk;
 
-impl DiskFile for File {
+/// Alignment of memory, offset and length that writing past the page cache asks for: no disk has larger blocks.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// A file, and the way past the page cache to it, opened when it is first used.
+///
+/// Why: a file that grows through the page cache costs 2.6 CPU seconds a GB here (pages are found, copied, written back and dropped), a
+/// direct write 0.1. For large commits that was a fifth of the whole append.
+struct LocalFile {
+    file: File,
+    path: PathBuf,
+    direct: OnceLock<Option<File>>,
+}
+
+impl LocalFile {
+    fn new(file: File, path: &Path) -> Box<dyn DiskFile> {
+        Box::new(LocalFile { file, path: path.to_owned(), direct: OnceLock::new() })
+    }
+
+    /// `None` where the file system cannot do it, or where the path has become another file.
+    fn direct(&self) -> Option<&File> {
+        let open = || {
+            let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+            let direct = File::options().write(true).custom_flags(flags).open(&self.path).ok()?;
+            let (own, other) = (self.file.metadata().ok()?, direct.metadata().ok()?);
+            ((own.dev(), own.ino()) == (other.dev(), other.ino())).then_some(direct)
+        };
+        self.direct.get_or_init(open).as_ref()
+    }
+}
+
+impl DiskFile for LocalFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
+    }
+    fn write_blocks_at(&self, blocks: &[u8], offset: u64) -> io::Result<()> {
+        let is_aligned = blocks.as_ptr().addr().is_multiple_of(BLOCK_BYTES)
+            && blocks.len().is_multiple_of(BLOCK_BYTES)
+            && offset.is_multiple_of(BLOCK_BYTES as u64);
+        match self.direct().filter(|_| is_aligned).map(|direct| direct.write_all_at(blocks, offset)) {
+            // Refused for what it is (other alignment, encrypted or compressed file): the ordinary way stays.
+            Some(Err(e)) if e.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+                self.write_at(blocks, offset)
+            }
+            Some(result) => result,
+            None => self.write_at(blocks, offset),
+        }
     }
     fn sync_data(&self) -> io::Result<()> {
-        File::sync_data(self)
+        self.file.sync_data()
     }
     fn set_len(&self, bytes: u64) -> io::Result<()> {
-        File::set_len(self, bytes)
+        self.file.set_len(bytes)
     }
 }
 
 impl Disk for LocalDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(File::options().write(true).create(true).truncate(true).open(path)?))
+        Ok(LocalFile::new(File::options().write(true).create(true).truncate(true).open(path)?, path))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(File::options().write(true).open(path)?))
+        Ok(LocalFile::new(File::options().write(true).open(path)?, path))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)

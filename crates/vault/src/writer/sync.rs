@@ -2,12 +2,13 @@
 
 use super::commit::{FULL_WAIT, Prepared, PreparedCommit, has_room};
 use super::core::Shared;
+use crate::disk::BLOCK_BYTES;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Commits up to this size are followed by zeroes, so that later small commits need no metadata in their fdatasync.
-/// Larger ones pay for their own metadata.
+/// Larger ones pay for their own metadata, and are written past the page cache.
 const SMALL_COMMIT_BYTES: u64 = 256 << 10;
 /// Zeroes written at a time: little in a young file, so that a short-lived vault stays small.
 const FILL_FIRST_BYTES: u64 = 1 << 20;
@@ -17,11 +18,46 @@ pub(crate) struct Syncer {
     shared: Arc<Shared>,
     /// WAL number and how far its file is filled.
     filled: (u64, u64),
+    end: FileEnd,
+    /// Holds the blocks of one commit, at the alignment that they need.
+    blocks: Vec<u8>,
+}
+
+/// The last bytes of a WAL file that do not fill a block, to be written again with what follows them.
+#[derive(Default)]
+struct FileEnd {
+    wal: u64,
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+impl FileEnd {
+    /// The bytes of the open block before `offset`, where they are known.
+    fn before(&self, wal: u64, offset: u64) -> Option<&[u8]> {
+        let is_known = offset.is_multiple_of(BLOCK_BYTES as u64) || (self.wal, self.offset) == (wal, offset);
+        is_known.then(|| if (self.wal, self.offset) == (wal, offset) { &*self.bytes } else { &[] })
+    }
+
+    fn advance(&mut self, wal: u64, offset: u64, written: &[u8]) {
+        let end = offset + written.len() as u64;
+        let open = usize::try_from(end % BLOCK_BYTES as u64).unwrap_or(0);
+        if let Some(from) = written.len().checked_sub(open) {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(written.get(from..).unwrap_or_default());
+        } else if (self.wal, self.offset) == (wal, offset) {
+            self.bytes.extend_from_slice(written);
+        } else {
+            // Only a part of the block is known.
+            *self = FileEnd::default();
+            return;
+        }
+        (self.wal, self.offset) = (wal, end);
+    }
 }
 
 impl Syncer {
     pub(crate) fn new(shared: Arc<Shared>) -> Syncer {
-        Syncer { shared, filled: (0, 0) }
+        Syncer { shared, filled: (0, 0), end: FileEnd::default(), blocks: Vec::new() }
     }
 
     pub(crate) fn run(mut self) {
@@ -99,6 +135,7 @@ impl Syncer {
         }
         // V2: this must succeed before anybody is told.
         commit.file.sync_data()?;
+        self.end.advance(commit.tail.number(), commit.offset, &commit.bytes);
         shared.facts.is_full.store(false, Ordering::Release);
         Ok(true)
     }
@@ -118,9 +155,33 @@ impl Syncer {
             }
             // No room for zeroes: the events alone may fit.
         }
+        if len > SMALL_COMMIT_BYTES && self.write_blocks(commit).is_ok() {
+            self.filled = (wal, filled.max(end.next_multiple_of(BLOCK_BYTES as u64)));
+            return Ok(());
+        }
+        // Small, or the file's open block is not known, or the room ends within the last block.
         commit.file.write_at(&commit.bytes, commit.offset)?;
         self.filled = (wal, filled.max(end));
         Ok(())
+    }
+
+    /// Whole blocks: the open one again, the commit, and zeroes to the end of the last. What was durable in the open block is written
+    /// with the same bytes, so no tear of this write can change it.
+    fn write_blocks(&mut self, commit: &PreparedCommit) -> io::Result<()> {
+        let before = self.end.before(commit.tail.number(), commit.offset).ok_or(io::ErrorKind::Other)?;
+        let used = before.len() + commit.bytes.len();
+        let len = used.next_multiple_of(BLOCK_BYTES);
+        if self.blocks.len() < len + BLOCK_BYTES {
+            self.blocks.resize(len + BLOCK_BYTES, 0);
+        }
+        let start = self.blocks.as_ptr().align_offset(BLOCK_BYTES);
+        let blocks = self.blocks.get_mut(start..start + len).ok_or(io::ErrorKind::Other)?;
+        let (head, rest) = blocks.split_at_mut(before.len());
+        let (body, pad) = rest.split_at_mut(commit.bytes.len());
+        head.copy_from_slice(before);
+        body.copy_from_slice(&commit.bytes);
+        pad.fill(0);
+        commit.file.write_blocks_at(blocks, commit.offset - before.len() as u64)
     }
 }
 

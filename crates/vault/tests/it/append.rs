@@ -1,5 +1,6 @@
 //! What an acknowledgement means (V2), and what is refused.
 
+use crate::seal::check_verify;
 use crate::sim::SimDisk;
 use crate::support::*;
 use model::{Batch, EVENT_BYTES_MAX, EventId, Provenance};
@@ -28,6 +29,29 @@ async fn an_event_comes_back_as_it_went_in() {
     let own = EventId::of(&[&id, &0u32.to_le_bytes(), &1u64.to_le_bytes()]);
     assert_eq!(got[1].0.id, own, "one without is made from vault, shard and seq (frozen)");
     vault.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn large_and_small_commits_in_any_order_come_back() {
+    let folder = Folder::new("blocks");
+    let world = World::new();
+    let (vault, _) = world.open(&folder);
+    let mut sent: Vec<Vec<u8>> = Vec::new();
+    for i in 0..60 {
+        let batch = if i % 5 < 3 { large(i * 7, 7) } else { numbered(i * 7, 7) };
+        sent.extend((0..7).map(|r| batch.raw(r).to_vec()));
+        vault.append(batch).await.unwrap();
+    }
+    let now: Vec<Vec<u8>> = read_foreign(&vault).await.into_iter().map(|s| s.1).collect();
+    assert!(now == sent, "read from the open WAL");
+    // Not closed: the next life reads the WAL file.
+    drop(vault);
+    let (vault, opened) = world.open(&folder);
+    assert!(opened.recovered.iter().all(|w| w.damaged == 0 && w.torn_bytes == 0), "{opened:?}");
+    let then: Vec<Vec<u8>> = read_foreign(&vault).await.into_iter().map(|s| s.1).collect();
+    assert!(then == sent, "read after a start");
+    vault.close().await.unwrap();
+    check_verify(&folder, &world);
 }
 
 fn hex16(text: &str) -> [u8; 16] {

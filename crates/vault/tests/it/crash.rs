@@ -22,7 +22,8 @@ async fn run_until_death(
     let (mut acked, mut sent, mut beat) = (BTreeMap::new(), Vec::new(), 0);
     if let Ok((vault, _)) = world.try_open(&folder.vault(), settings(&folder.vault())) {
         for i in 0..40usize {
-            let batch = numbered(i * 7, 7);
+            // Large commits are written in whole blocks, past the page cache, with the end of the commit before them.
+            let batch = if (seed / 4) % 2 == 1 && i % 3 == 1 { large(i * 7, 7) } else { numbered(i * 7, 7) };
             sent.extend((0..7).map(|r| batch.raw(r).to_vec()));
             let Ok(ack) = vault.append(batch.clone()).await else { break };
             for r in 0..7 {

@@ -239,6 +239,19 @@ pub async fn read_all(vault: &Vault, selection: Selection, bytes_max: usize) -> 
 }
 
 /// Without the vault's own events.
+/// [`numbered`] events, the last of which has more bytes than a small commit, none of which compresses.
+pub fn large(from: usize, n: usize) -> Batch {
+    let small = numbered(from, n - 1);
+    let mut x = from as u64 + 1;
+    let mut noise = || {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (x >> 56) as u8
+    };
+    let mut raws: Vec<Vec<u8>> = (0..n - 1).map(|i| small.raw(i).to_vec()).collect();
+    raws.push((0..(260 << 10) + from * 4_099 % (500 << 10)).map(|_| noise()).collect());
+    batch(&raws.iter().map(|r| ("syslog", r.as_slice())).collect::<Vec<_>>())
+}
+
 pub async fn read_foreign(vault: &Vault) -> Vec<Seen> {
     read_all(vault, Selection { datasets: vec!["!avouch.*".into()], from: 0 }, 1 << 20).await
 }
