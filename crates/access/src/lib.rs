@@ -16,6 +16,7 @@
 pub mod catalog;
 pub mod check;
 pub mod eval;
+pub mod finding;
 pub mod json;
 pub mod pattern;
 pub mod policy;

@@ -1,4 +1,5 @@
-//! The nouns of Avouch as plain data: Event (as rows of a [`Batch`]), [`Finding`], [`Alert`], [`Control`] and [`Proof`], with the
+//! The nouns of Avouch as plain data: Event (as rows of a [`Batch`]), [`Finding`], [`Alert`], [`Control`], [`Proof`] and
+//! [`Resource`], with the
 //! few value types they share (ids, [`Severity`], [`Time`], canonical JSON).
 //!
 //! Nothing comes in and nothing goes out: this crate has no IO, no clock, no randomness and no async (N1). Times, ids and random
@@ -35,6 +36,7 @@ mod evidence;
 mod facts;
 mod finding;
 mod id;
+mod resource;
 mod severity;
 mod text;
 mod time;
@@ -53,6 +55,7 @@ pub use finding::{
     About, Alert, Delivery, DeliveryState, Evidence, Finding, FindingSource, Occurrence, RuleRef, Subject,
 };
 pub use id::{EventId, FindingId, ParseIdError, sha256, sha256_hex};
+pub use resource::{Account, CallError, Organization, OrganizationPolicy, Resource};
 pub use severity::Severity;
 pub use text::{escape_controls, glob, nearest};
 pub use time::{Time, TimeRange};
