@@ -4,6 +4,7 @@
 //! Sources: IAM reference_policies_evaluation-logic, reference_policies_elements_condition_operators,
 //! reference_policies_elements_principal, reference_policies_elements_notprincipal.
 
+pub mod decide;
 mod matching;
 
 use crate::policy::{

@@ -13,14 +13,17 @@
 //!
 //! Rejected: an SMT solver (docs/decisions/0003-access-without-a-solver.md).
 
+pub mod bundle;
 pub mod catalog;
 pub mod check;
 pub mod eval;
+pub mod external;
 pub mod finding;
 pub mod json;
 pub mod pattern;
 pub mod policy;
 pub mod request;
 pub mod symbolic;
+pub mod world;
 
 pub use request::{Context, Principal, Request};

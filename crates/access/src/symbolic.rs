@@ -9,6 +9,7 @@
 //! fixes what they share. Where that cannot be done exactly, Allow is widened and Deny is narrowed, and the verdict says so.
 
 mod automaton;
+mod cells;
 mod dimensions;
 mod implication;
 mod keys;
@@ -19,4 +20,5 @@ mod principals;
 mod strings;
 mod values;
 
+pub use cells::{Cell, Cells, Row, TooLarge, action_class, cells};
 pub use implication::{Verdict, implies};

@@ -102,6 +102,45 @@ impl Operator {
     }
 }
 
+/// The name as the documentation writes it.
+impl std::fmt::Display for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.quantifier {
+            Quantifier::Plain => "",
+            Quantifier::ForAllValues => "ForAllValues:",
+            Quantifier::ForAnyValue => "ForAnyValue:",
+        })?;
+        let (before, after) = match self.base {
+            Base::StringEquals => ("String", "Equals"),
+            Base::StringEqualsIgnoreCase => ("String", "EqualsIgnoreCase"),
+            Base::StringLike => ("String", "Like"),
+            Base::Arn => ("Arn", "Like"),
+            Base::Numeric(compare) => ("Numeric", compare.name()),
+            Base::Date(compare) => ("Date", compare.name()),
+            Base::Bool => ("", "Bool"),
+            Base::Binary => ("Binary", "Equals"),
+            Base::IpAddress => ("", "IpAddress"),
+            Base::Null => ("", "Null"),
+        };
+        let (first, second) = if before.is_empty() && self.negated { ("Not", after) } else { (before, after) };
+        let not = if self.negated && !before.is_empty() { "Not" } else { "" };
+        let if_exists = if self.if_exists { "IfExists" } else { "" };
+        write!(f, "{first}{not}{second}{if_exists}")
+    }
+}
+
+impl Compare {
+    fn name(self) -> &'static str {
+        match self {
+            Compare::Equals => "Equals",
+            Compare::LessThan => "LessThan",
+            Compare::LessThanEquals => "LessThanEquals",
+            Compare::GreaterThan => "GreaterThan",
+            Compare::GreaterThanEquals => "GreaterThanEquals",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +160,9 @@ mod tests {
         let any = Operator { quantifier: Quantifier::ForAnyValue, if_exists: true, ..plain };
         assert_eq!(read("ForAnyValue:StringLikeIfExists"), any);
         assert_eq!(read("ArnEquals"), read("ArnLike"));
+        for name in ["StringNotLikeIfExists", "ForAnyValue:StringEquals", "NotIpAddress", "Bool", "Null", "DateLessThan"] {
+            assert_eq!(read(name).to_string(), name);
+        }
         for bad in ["", "StringLikes", "ForSome:StringLike", "NullIfExists", "ForAllValues:Null", "NotBool"] {
             assert_eq!(Operator::read(bad), None, "{bad}");
         }

@@ -28,6 +28,8 @@ pub(super) enum Value {
     Principal(Principal),
     /// `None`: the request does not have the key.
     Key(String, Option<Vec<String>>),
+    /// What depends on each other.
+    Several(Vec<Value>),
 }
 
 /// One of the independent parts of a request.
@@ -108,7 +110,7 @@ pub(super) fn actions<const W: usize>(parts: &[Part<'_>], cache: &mut Cache) -> 
     Ok(Dimension { classes: distinct(classes), widened: None })
 }
 
-fn resources<const W: usize>(
+pub(super) fn resources<const W: usize>(
     parts: &[Part<'_>],
     variables: &Variables<'_>,
     cache: &mut Cache,

@@ -260,7 +260,7 @@ fn as_text(pieces: &[Piece]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn request_of(values: &[Value], fixed: &Fixed) -> Request {
+pub(super) fn request_of(values: &[Value], fixed: &Fixed) -> Request {
     let mut out = Request {
         principal: None,
         action: "z:z".to_owned(),
@@ -272,25 +272,28 @@ fn request_of(values: &[Value], fixed: &Fixed) -> Request {
             out.context.insert(key.clone(), vec![value.clone()]);
         }
     }
-    for value in values {
-        match value {
-            Value::Action(action) => out.action.clone_from(action),
-            Value::Resource(resource) => out.resource.clone_from(resource),
-            Value::Principal(principal) => {
-                for (key, of) in
-                    [("aws:principalarn", principal.arn()), ("aws:principalaccount", principal.account())]
-                {
-                    if let Some(of) = of {
-                        out.context.insert(key.to_owned(), vec![of.to_owned()]);
-                    }
-                }
-                out.principal = Some(principal.clone());
-            }
-            Value::Key(key, Some(values)) => drop(out.context.insert(key.clone(), values.clone())),
-            Value::Key(_, None) => {}
-        }
-    }
+    values.iter().for_each(|value| set(&mut out, value));
     out
+}
+
+fn set(out: &mut Request, value: &Value) {
+    match value {
+        Value::Action(action) => out.action.clone_from(action),
+        Value::Resource(resource) => out.resource.clone_from(resource),
+        Value::Principal(principal) => {
+            for (key, of) in
+                [("aws:principalarn", principal.arn()), ("aws:principalaccount", principal.account())]
+            {
+                if let Some(of) = of {
+                    out.context.insert(key.to_owned(), vec![of.to_owned()]);
+                }
+            }
+            out.principal = Some(principal.clone());
+        }
+        Value::Key(key, Some(values)) => drop(out.context.insert(key.clone(), values.clone())),
+        Value::Key(_, None) => {}
+        Value::Several(values) => values.iter().for_each(|value| set(out, value)),
+    }
 }
 
 /// Values of requests, and why they may be none of real ones.

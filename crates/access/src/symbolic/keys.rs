@@ -99,6 +99,21 @@ pub(super) fn key_dimension<const W: usize>(
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<Dimension<W>, Capped> {
+    let (classes, widened) = key_classes(key, conditions, variables, cache)?;
+    let classes = classes.into_iter().map(|(mask, values)| (mask, Value::Key(key.to_owned(), values)));
+    Ok(Dimension { classes: distinct(classes), widened })
+}
+
+/// Classes of a key: what they meet, and values (`None`: missing).
+type Classes<const W: usize> = Vec<(Mask<W>, Option<Vec<String>>)>;
+
+/// All classes of a key, and why there may be more of them than real ones.
+pub(super) fn key_classes<const W: usize>(
+    key: &str,
+    conditions: &[(usize, &Document, &Condition)],
+    variables: &Variables<'_>,
+    cache: &mut Cache,
+) -> Result<(Classes<W>, Option<String>), Capped> {
     let (mut singles, widened) = single_values(key, conditions, variables, cache)?;
     let is_many = MULTIVALUED.contains(&key)
         || conditions.iter().any(|(_, _, c)| c.operator.quantifier != Quantifier::Plain);
@@ -117,7 +132,7 @@ pub(super) fn key_dimension<const W: usize>(
     };
     let mut out = Vec::new();
     if fixed_value.is_none_or(Option::is_none) {
-        out.push((mask(&|_, condition| missing(condition)), Value::Key(key.to_owned(), None)));
+        out.push((mask(&|_, condition| missing(condition)), None));
     }
     let sets = if is_many && fixed_value.is_none() {
         sets_of(&singles)?
@@ -150,9 +165,9 @@ pub(super) fn key_dimension<const W: usize>(
                 (Quantifier::Plain, _) => hit != operator.negated,
             }
         };
-        out.push((mask(&holds), Value::Key(key.to_owned(), Some(values))));
+        out.push((mask(&holds), Some(values)));
     }
-    Ok(Dimension { classes: distinct(out), widened })
+    Ok((out, widened))
 }
 
 /// A set of values: by condition, whether one of them meets it, whether one of them does not; and the values.

@@ -24,6 +24,10 @@ impl<const W: usize> Mask<W> {
         self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
+    pub(super) fn word(&self, at: usize) -> u64 {
+        self.0.get(at).copied().unwrap_or(0)
+    }
+
     pub(super) fn and(mut self, other: Mask<W>) -> Mask<W> {
         for (a, b) in self.0.iter_mut().zip(other.0) {
             *a &= b;

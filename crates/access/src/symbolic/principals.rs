@@ -41,6 +41,18 @@ pub(super) fn principals<const W: usize>(
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<Dimension<W>, Capped> {
+    let classes = principal_classes(parts, &DERIVED, variables, cache)?;
+    let classes = classes.into_iter().map(|(mask, principal)| (mask, Value::Principal(principal)));
+    Ok(Dimension { classes: distinct(classes), widened: None })
+}
+
+/// All classes of callers, also those that no statement tells apart. `derived`: keys that are what a caller is.
+pub(super) fn principal_classes<const W: usize>(
+    parts: &[Part<'_>],
+    derived: &[&str],
+    variables: &Variables<'_>,
+    cache: &mut Cache,
+) -> Result<Vec<(Mask<W>, Principal)>, Capped> {
     let mut patterns = Patterns::default();
     let mut atoms = Vec::new();
     let chars = |text: &str| text.chars().map(Token::Char).collect::<Vec<Token>>();
@@ -75,7 +87,7 @@ pub(super) fn principals<const W: usize>(
     let mut conditions: BTreeMap<&str, Vec<(usize, &Document, &Condition)>> = BTreeMap::new();
     for part in parts.iter().filter(|p| p.statement.is_certain) {
         for condition in &part.statement.conditions {
-            if let Some(key) = DERIVED.iter().find(|key| condition.name() == **key) {
+            if let Some(key) = derived.iter().find(|key| condition.name() == **key) {
                 conditions.entry(key).or_default().push((part.bit, part.document, condition));
             }
         }
@@ -91,7 +103,7 @@ pub(super) fn principals<const W: usize>(
                 None => return Err(Capped),
             };
             let of = patterns_of.into_iter().map(|p| {
-                let tokens = if *key == "aws:principalaccount" { in_account(&p.tokens) } else { p.tokens };
+                let tokens = if *key != "aws:principalarn" { in_account(&p.tokens) } else { p.tokens };
                 patterns.add(Pattern { tokens, free: p.free })
             });
             key_atoms.push((
@@ -109,7 +121,7 @@ pub(super) fn principals<const W: usize>(
                 mask.remove(atom.statement);
             }
         }
-        out.push((mask, Value::Principal(Principal::Iam(class.witness))));
+        out.push((mask, Principal::Iam(class.witness)));
     }
     // Everybody else has no ARN and no account: conditions on those see a missing key.
     let mut others = vec![Principal::Anonymous];
@@ -160,9 +172,9 @@ pub(super) fn principals<const W: usize>(
                 mask.remove(atom.statement);
             }
         }
-        out.push((mask, Value::Principal(principal)));
+        out.push((mask, principal));
     }
-    Ok(Dimension { classes: distinct(out), widened: None })
+    Ok(out)
 }
 
 /// `arn:aws:sts::111122223333:assumed-role/Name/session` as a session of a role without a path.

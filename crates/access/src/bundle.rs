@@ -1,0 +1,131 @@
+//! Everything that decides who may do what to one resource, as documents: its policy, what its other settings come to, and the control
+//! policies above it. The adapters in [`crate::services`] make it, the analysis reads nothing else.
+
+use crate::json::line_column;
+use crate::policy::{Document, DocumentError, Duplicates, Statement, parse};
+use serde_json::Value;
+
+/// Where a document comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    Policy,
+    Acl,
+    AccessPoint,
+    Grant,
+    Share,
+    Attribute,
+    Url,
+    /// A setting that holds something back.
+    Switch,
+    Rcp,
+}
+
+impl Kind {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Policy => "policy",
+            Kind::Acl => "acl",
+            Kind::AccessPoint => "access-point",
+            Kind::Grant => "grant",
+            Kind::Share => "share",
+            Kind::Attribute => "attribute",
+            Kind::Url => "url",
+            Kind::Switch => "switch",
+            Kind::Rcp => "rcp",
+        }
+    }
+}
+
+/// One document of a resource.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub kind: Kind,
+    /// Where it was read: `GetBucketPolicy`, `rcp/p-123`.
+    pub name: String,
+    pub document: Document,
+    /// By statement: the setting that takes a grant's effect away.
+    pub stopped_by: Vec<Option<&'static str>>,
+}
+
+impl Part {
+    /// A document as it was read.
+    ///
+    /// # Errors
+    /// It is no policy.
+    pub fn read(kind: Kind, name: &str, text: &str) -> Result<Part, DocumentError> {
+        let document = parse(text, Duplicates::LastWins)?;
+        Ok(Part { kind, name: name.to_owned(), stopped_by: vec![None; document.statements.len()], document })
+    }
+
+    /// What a setting comes to, in the words of a policy. Our own text: it can be read.
+    #[must_use]
+    pub fn made(kind: Kind, name: &str, statements: &[Value]) -> Option<Part> {
+        let document = serde_json::json!({"Version": "2012-10-17", "Statement": statements});
+        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+        Part::read(kind, name, &text).ok()
+    }
+
+    /// Line of a statement, from 1.
+    #[must_use]
+    pub fn line(&self, statement: &Statement) -> usize {
+        line_column(&self.document.text, statement.span.start as usize).0
+    }
+}
+
+/// What a resource is asked for.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// Name of the resource type in the service authorization reference: `bucket`, `object`.
+    pub name: String,
+    /// As a policy writes it: `arn:aws:s3:::logs/*`.
+    pub pattern: String,
+}
+
+/// Which callers a resource can have at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Callers {
+    /// Unsigned requests, and principals known by a canonical id only.
+    pub anonymous: bool,
+    pub canonical: bool,
+    pub services: bool,
+    /// Holders of tokens.
+    pub federated: bool,
+}
+
+/// One resource with all that decides about it.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    pub arn: String,
+    /// CloudFormation's name of the type.
+    pub kind: String,
+    pub account: String,
+    pub region: String,
+    /// Any of them may allow, each of them may deny.
+    pub parts: Vec<Part>,
+    /// Levels of control policies: in each of them one must allow and none may deny.
+    pub levels: Vec<Vec<Part>>,
+    /// Actions that others can use on it, as a policy writes them.
+    pub actions: Vec<String>,
+    pub forms: Vec<Form>,
+    pub callers: Callers,
+    /// Canonical ids of its own account.
+    pub canonical: Vec<String>,
+    /// What could not be read: operation, permission, why.
+    pub unknown: Vec<Unread>,
+    /// Whether AWS's own rule calls it public, and why; `None`: AWS has none for it.
+    pub aws_public: Option<(bool, String)>,
+    /// What is known of each layer: `rcp`, `bpa`, …
+    pub layers: Vec<(&'static str, &'static str)>,
+    /// Said with every finding.
+    pub notes: Vec<String>,
+}
+
+/// A part that could not be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unread {
+    pub operation: String,
+    /// IAM action that is missing, where that is the reason.
+    pub permission: Option<String>,
+    pub why: String,
+}

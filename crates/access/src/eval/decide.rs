@@ -1,0 +1,99 @@
+//! One request to one resource with all its documents: literal, as the specification has it.
+
+use super::{Doubt, misses};
+use crate::bundle::{Bundle, Part};
+use crate::policy::Effect;
+use crate::request::{Principal, Request};
+
+/// A statement of a bundle: its level (`None`: the resource's own documents), its document there, its place in it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct At {
+    pub level: Option<usize>,
+    pub part: usize,
+    pub statement: usize,
+}
+
+/// Why a request is not allowed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Blocker {
+    Denied(At),
+    /// No control policy of this level allows it.
+    Level(usize),
+    /// The setting that took the grant's effect away.
+    Switch(&'static str),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    pub is_allowed: bool,
+    /// Statements that allow it, those without effect included.
+    pub allowing: Vec<At>,
+    pub blockers: Vec<Blocker>,
+}
+
+/// What a resource says to a request of somebody whose own side allows it.
+#[must_use]
+pub fn decide(bundle: &Bundle, request: &Request) -> Decision {
+    let mut out = Decision { is_allowed: false, allowing: Vec::new(), blockers: Vec::new() };
+    if !is_caller(bundle, request) || !in_scope(bundle, request) {
+        return out;
+    }
+    let applying = |parts: &[Part], level: Option<usize>, effect: Effect| -> Vec<At> {
+        let mut found = Vec::new();
+        for (part, of) in parts.iter().enumerate() {
+            for (statement, s) in of.document.statements.iter().enumerate() {
+                if s.effect == effect && misses(&of.document, s, request, Doubt::Allows).is_none() {
+                    found.push(At { level, part, statement });
+                }
+            }
+        }
+        found
+    };
+    out.allowing = applying(&bundle.parts, None, Effect::Allow);
+    out.blockers.extend(applying(&bundle.parts, None, Effect::Deny).into_iter().map(Blocker::Denied));
+    for (at, level) in bundle.levels.iter().enumerate() {
+        out.blockers.extend(applying(level, Some(at), Effect::Deny).into_iter().map(Blocker::Denied));
+        if applying(level, Some(at), Effect::Allow).is_empty() {
+            out.blockers.push(Blocker::Level(at));
+        }
+    }
+    let stop = |at: &At| bundle.parts.get(at.part)?.stopped_by.get(at.statement).copied().flatten();
+    let stops: Vec<Option<&'static str>> = out.allowing.iter().map(stop).collect();
+    if !stops.is_empty() && stops.iter().all(Option::is_some) {
+        out.blockers.extend(stops.into_iter().flatten().map(Blocker::Switch));
+    }
+    out.blockers.sort();
+    out.blockers.dedup();
+    out.is_allowed = !out.allowing.is_empty() && out.blockers.is_empty();
+    out
+}
+
+/// Whether the resource can have that caller at all. A role is assumed in three ways, each by its own kind of caller.
+pub(crate) fn is_caller(bundle: &Bundle, request: &Request) -> bool {
+    if bundle.kind == "AWS::IAM::Role" {
+        let action = request.action.to_ascii_lowercase();
+        let is_saml = |p: &str| p.contains(":saml-provider/");
+        return match &request.principal {
+            Some(Principal::Federated(provider)) if is_saml(provider) => action == "sts:assumerolewithsaml",
+            Some(Principal::Federated(_)) => action == "sts:assumerolewithwebidentity",
+            Some(Principal::Iam(_) | Principal::Session { .. } | Principal::Service(_)) => {
+                action == "sts:assumerole"
+            }
+            _ => false,
+        };
+    }
+    match &request.principal {
+        None | Some(Principal::Iam(_) | Principal::Session { .. }) => true,
+        Some(Principal::Anonymous) => bundle.callers.anonymous,
+        Some(Principal::Canonical(_)) => bundle.callers.canonical,
+        Some(Principal::Service(_)) => bundle.callers.services,
+        Some(Principal::Federated(_)) => bundle.callers.federated,
+    }
+}
+
+/// Whether the request is one that this resource can be asked at all.
+fn in_scope(bundle: &Bundle, request: &Request) -> bool {
+    let action = request.action.to_ascii_lowercase();
+    bundle.actions.iter().any(|p| super::matching::wild(&p.to_ascii_lowercase(), &action))
+        && bundle.forms.iter().any(|f| super::matching::wild(&f.pattern, &request.resource))
+}

@@ -1,0 +1,520 @@
+//! Who outside can reach a resource: findings out of cells (access.md 8 to 11).
+//!
+//! Every combination of statements that a request can meet is one cell ([`crate::symbolic::cells`]). A cell in which a grant applies
+//! and whose caller nobody trusts belongs to a finding: one for each grant, each of the principals it names, and each value of the
+//! conditions that say who that is. What the analysis says of a finding it reads off its cells, and every witness is replayed by
+//! the evaluator.
+//!
+//! Rejected: a lattice over all values of all keys, one value each (the published method). Values of a list that do not say who
+//! somebody is (networks, prefixes) would each become a finding, and values of different statements would be combined into
+//! summaries that no statement has. One finding per grant and principal covers the same requests in the documents' own words.
+
+mod blame;
+mod class;
+mod group;
+mod risk;
+
+use crate::bundle::{Bundle, Callers, Part, Unread};
+use crate::eval::decide::{At, decide};
+use crate::eval::{Doubt, outcome};
+use crate::finding::{
+    ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who,
+};
+use crate::policy::{Document, Effect, PrincipalKind, Principals, Quantifier, Statement, Version, Word, Words};
+use crate::request::{Principal, Request};
+use crate::symbolic::{Cell, Cells, Row, TooLarge, action_class, cells};
+use crate::world::{World, Zone};
+use group::{Group, Key, groups};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known beyond the documents.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'f> {
+    /// Services that a foreign account cannot make act on this kind of resource.
+    pub harmless: &'f [&'f str],
+    /// Providers that many tenants share, and the claims that tell them apart.
+    pub issuers: &'f [Issuer],
+}
+
+/// A provider of tokens that anybody can have a tenant at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Issuer {
+    pub host: String,
+    /// Claims that bind a tenant, and how many of the parts of a value (cut at `:` and `/`) must be without a wildcard.
+    pub binding: Vec<(String, usize)>,
+}
+
+/// What the analysis of one resource says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Analysis {
+    pub findings: Vec<Finding>,
+    pub public: Public,
+}
+
+/// All that the documents of a bundle say, as rows for the engine.
+struct Question<'b> {
+    bundle: &'b Bundle,
+    world: &'b World<'b>,
+    zone: &'b Document,
+    facts: &'b Facts<'b>,
+    rows: Vec<Row<'b>>,
+    /// Rows of the resource's own documents, in their order.
+    own: Vec<(usize, At)>,
+    levels: Vec<Vec<(usize, At)>>,
+    trusted: Vec<usize>,
+    scope: usize,
+    atoms: Vec<Atom>,
+}
+
+/// A row that asks one thing only.
+enum Atom {
+    Principal { row: usize, kind: PrincipalKind, text: String },
+    Value { row: usize, key: String, operator: String, text: String },
+}
+
+/// Keys whose values say who somebody is: a finding each.
+const IDENTITY: [&str; 13] = [
+    "aws:principalaccount",
+    "aws:principalarn",
+    "aws:principalorgid",
+    "aws:principalorgpaths",
+    "aws:principalservicename",
+    "aws:sourceaccount",
+    "aws:sourcearn",
+    "aws:sourceorgid",
+    "aws:sourceorgpaths",
+    "aws:sourceowner",
+    "aws:userid",
+    "aws:username",
+    "kms:calleraccount",
+];
+
+/// Who outside can reach a resource, and what holds others back.
+#[must_use]
+pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone, facts: &Facts<'_>) -> Analysis {
+    let mut own_zone = zone.clone();
+    own_zone.canonical.extend(bundle.canonical.iter().cloned());
+    let mut findings = Vec::new();
+    let not_public = |reason: &str| Public { semantic: false, aws_rule: None, reason: reason.to_owned() };
+    let Ok(trusted) = world.zone(&own_zone, facts.harmless) else {
+        return Analysis { findings, public: not_public("the zone of trust cannot be read") };
+    };
+    let made = Made::of(bundle, world);
+    let question = Question::new(bundle, world, &trusted, facts, &made);
+    let any: Vec<usize> = question.own.iter().filter(|(row, _)| question.is_allow(*row)).map(|(row, _)| *row).collect();
+    match cells(&question.rows, &any, &[question.scope], world) {
+        Ok(cells) => findings.extend(question.findings(&cells)),
+        Err(TooLarge) => findings.extend(question.too_large()),
+    }
+    findings.extend(bundle.unknown.iter().map(|unread| question.unknown(unread)));
+    findings.extend(question.dangling());
+    let semantic = findings.iter().any(|f| f.rule == Rule::Public);
+    let public = Public {
+        semantic,
+        aws_rule: bundle.aws_public.as_ref().map(|(is_public, _)| *is_public),
+        reason: bundle.aws_public.as_ref().map(|(_, why)| why.clone()).unwrap_or_default(),
+    };
+    for finding in &mut findings {
+        finding.public = Public { semantic: finding.rule == Rule::Public, ..public.clone() };
+    }
+    findings.sort_by(|a, b| (a.rule, &a.principal, &a.condition).cmp(&(b.rule, &b.principal, &b.condition)));
+    Analysis { findings, public }
+}
+
+/// Statements that stand in no document: what is told apart, and nothing else.
+struct Made {
+    document: Document,
+    scope: Statement,
+    /// What is asked for, one each; and what the world knows.
+    constants: Vec<Statement>,
+    principals: Vec<(PrincipalKind, Statement)>,
+    values: Vec<(String, String, Statement)>,
+}
+
+fn word(text: &str) -> Word {
+    Word { text: text.to_owned(), span: Default::default() }
+}
+
+fn words(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Words {
+    let values = texts.into_iter().map(|t| word(t.as_ref())).collect();
+    Words { negated: false, values, span: Default::default() }
+}
+
+fn blank() -> Statement {
+    Statement {
+        index: 0,
+        sid: None,
+        effect: Effect::Allow,
+        principal: None,
+        action: words(["*"]),
+        resource: None,
+        conditions: Vec::new(),
+        is_certain: true,
+        span: Default::default(),
+    }
+}
+
+fn of_principal(kind: PrincipalKind, text: &str) -> Statement {
+    let listed = Principals { negated: false, values: vec![(kind, word(text))], span: Default::default() };
+    Statement { principal: Some(listed), ..blank() }
+}
+
+/// Calls that a role's trust policy is asked about: each has its own kind of caller.
+pub const TRUST: [&str; 3] = ["sts:AssumeRole", "sts:AssumeRoleWithSAML", "sts:AssumeRoleWithWebIdentity"];
+
+impl Made {
+    fn of(bundle: &Bundle, world: &World<'_>) -> Made {
+        let document = Document {
+            text: String::new(),
+            version: Version::V2012,
+            id: None,
+            statements: Vec::new(),
+            problems: Vec::new(),
+            has_duplicates: false,
+        };
+        let scope = Statement {
+            action: words(&bundle.actions),
+            resource: Some(words(bundle.forms.iter().map(|f| &f.pattern))),
+            ..blank()
+        };
+        let mut constants: Vec<Statement> = bundle
+            .forms
+            .iter()
+            .map(|f| Statement { resource: Some(words([&f.pattern])), ..blank() })
+            .collect();
+        if bundle.kind == "AWS::IAM::Role" {
+            constants.extend(TRUST.iter().map(|action| Statement { action: words([action]), ..blank() }));
+        }
+        let (mut principals, mut values, mut keys) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut seen = BTreeSet::new();
+        let mut accounts = BTreeSet::new();
+        let all = bundle.parts.iter().chain(bundle.levels.iter().flatten());
+        for statement in all.flat_map(|p| &p.document.statements) {
+            for (kind, w) in statement.principal.iter().flat_map(|p| &p.values) {
+                if seen.insert((*kind, w.text.clone())) {
+                    principals.push((*kind, of_principal(*kind, &w.text)));
+                }
+                accounts.extend(class::accounts(&w.text));
+            }
+            for condition in &statement.conditions {
+                let key = condition.name();
+                condition.values.iter().for_each(|w| accounts.extend(class::accounts(&w.text)));
+                let is_split = IDENTITY.contains(&key.as_str())
+                    && condition.values.len() > 1
+                    && !condition.operator.negated
+                    && condition.operator.quantifier != Quantifier::ForAllValues;
+                for value in condition.values.iter().filter(|_| is_split) {
+                    let one = crate::policy::Condition { values: vec![value.clone()], ..condition.clone() };
+                    let operator = condition.operator.to_string();
+                    values.push((key.clone(), operator, Statement { conditions: vec![one], ..blank() }));
+                }
+                keys.insert(key);
+            }
+        }
+        // Somebody of an account that is named is told apart from anybody else.
+        constants.extend(accounts.iter().map(|a| of_principal(PrincipalKind::Aws, a)));
+        for key in &keys {
+            for value in world.constants(key) {
+                let operator = if value.ends_with('*') { "ForAnyValue:StringLike" } else { "ForAnyValue:StringEquals" };
+                let Some(operator) = crate::policy::Operator::read(operator) else { continue };
+                let operator = match key.as_str() {
+                    "aws:principalorgpaths" => operator,
+                    _ => crate::policy::Operator { quantifier: Quantifier::Plain, ..operator },
+                };
+                let condition = crate::policy::Condition {
+                    operator,
+                    key: key.clone(),
+                    values: vec![word(&value)],
+                    span: Default::default(),
+                };
+                constants.push(Statement { conditions: vec![condition], ..blank() });
+            }
+        }
+        Made { document, scope, constants, principals, values }
+    }
+}
+
+impl<'b> Question<'b> {
+    fn new(
+        bundle: &'b Bundle,
+        world: &'b World<'b>,
+        zone: &'b Document,
+        facts: &'b Facts<'b>,
+        made: &'b Made,
+    ) -> Question<'b> {
+        let mut rows: Vec<Row<'b>> = Vec::new();
+        let mut add = |document: &'b Document, statement: &'b Statement| {
+            rows.push(Row { document, statement });
+            rows.len() - 1
+        };
+        let mut of = |parts: &'b [Part], level: Option<usize>| {
+            let mut out = Vec::new();
+            for (part, p) in parts.iter().enumerate() {
+                for (statement, s) in p.document.statements.iter().enumerate() {
+                    // What cannot be read for certain may allow, and forbids nothing.
+                    if s.is_certain || s.effect == Effect::Allow {
+                        out.push((add(&p.document, s), At { level, part, statement }));
+                    }
+                }
+            }
+            out
+        };
+        let own = of(&bundle.parts, None);
+        let levels = bundle.levels.iter().enumerate().map(|(at, level)| of(level, Some(at))).collect();
+        let trusted = zone.statements.iter().map(|s| add(zone, s)).collect();
+        let scope = add(&made.document, &made.scope);
+        made.constants.iter().for_each(|s| drop(add(&made.document, s)));
+        let mut atoms = Vec::new();
+        for (kind, statement) in &made.principals {
+            let text = statement.principal.iter().flat_map(|p| &p.values).map(|(_, w)| w.text.clone()).collect();
+            atoms.push(Atom::Principal { row: add(&made.document, statement), kind: *kind, text });
+        }
+        for (key, operator, statement) in &made.values {
+            let text = statement.conditions.iter().flat_map(|c| &c.values).map(|w| w.text.clone()).collect();
+            let row = add(&made.document, statement);
+            atoms.push(Atom::Value { row, key: key.clone(), operator: operator.clone(), text });
+        }
+        Question { bundle, world, zone, facts, rows, own, levels, trusted, scope, atoms }
+    }
+
+    fn is_allow(&self, row: usize) -> bool {
+        self.rows.get(row).is_some_and(|r| r.statement.effect == Effect::Allow)
+    }
+
+    fn part(&self, at: At) -> Option<&'b Part> {
+        match at.level {
+            None => self.bundle.parts.get(at.part),
+            Some(level) => self.bundle.levels.get(level)?.get(at.part),
+        }
+    }
+
+    fn statement(&self, at: At) -> Option<&'b Statement> {
+        self.part(at)?.document.statements.get(at.statement)
+    }
+
+    fn source(&self, at: At) -> Option<Source> {
+        let part = self.part(at)?;
+        let statement = part.document.statements.get(at.statement)?;
+        Some(Source {
+            kind: part.kind.name().to_owned(),
+            document: part.name.clone(),
+            statement: at.statement,
+            sid: statement.sid.clone(),
+            span: (statement.span.start, statement.span.end),
+            line: part.line(statement),
+        })
+    }
+
+    fn is_trusted(&self, cell: &Cell) -> bool {
+        self.trusted.iter().any(|row| cell.has(*row))
+    }
+
+    /// What the evaluator says: somebody can make the request, is not trusted, and is allowed.
+    fn confirms(&self, request: &Request) -> bool {
+        self.world.objection(request).is_none()
+            && !outcome(self.zone, request, Doubt::Allows).is_allowed()
+            && decide(self.bundle, request).is_allowed
+    }
+
+    fn findings(&self, cells: &Cells) -> Vec<Finding> {
+        let names = self.names(cells);
+        let (open, held) = groups(self, cells, &names);
+        let mut out: Vec<Finding> = open.iter().map(|(key, group)| self.open(cells, &names, key, group)).collect();
+        out.extend(held.iter().filter_map(|(key, group)| self.held(cells, &names, key, group)));
+        out.extend(self.dead(cells));
+        out
+    }
+
+    /// By class of actions: names of actions in it, and whether it has others.
+    fn names(&self, cells: &Cells) -> Vec<Actions> {
+        let mut known: BTreeSet<String> = BTreeSet::new();
+        for row in &self.rows {
+            let of = &row.statement.action.values;
+            known.extend(of.iter().map(|w| &w.text).filter(|t| !t.contains(['*', '?'])).cloned());
+        }
+        let literals: BTreeSet<String> = known.iter().map(|n| n.to_ascii_lowercase()).collect();
+        known.extend(self.bundle.actions.iter().flat_map(|p| crate::catalog::names(p)));
+        let mut out: Vec<Actions> = cells
+            .actions
+            .iter()
+            .map(|(_, witness)| Actions { names: Vec::new(), has_others: !literals.contains(&witness.to_ascii_lowercase()) })
+            .collect();
+        let classes: BTreeMap<&Vec<u64>, usize> =
+            cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask, at)).collect();
+        let mut seen = BTreeSet::new();
+        for name in known {
+            if !seen.insert(name.to_ascii_lowercase()) {
+                continue;
+            }
+            if let Some(at) = classes.get(&action_class(&self.rows, &name))
+                && let Some(slot) = out.get_mut(*at)
+            {
+                slot.names.push(name);
+            }
+        }
+        out
+    }
+
+    fn blank(&self, rule: Rule) -> Finding {
+        Finding {
+            rule,
+            resource: self.bundle.arn.clone(),
+            resource_type: self.bundle.kind.clone(),
+            account: self.bundle.account.clone(),
+            region: self.bundle.region.clone(),
+            principal: Who { kind: String::new(), value: String::new(), account: None, assumed_other_side: false },
+            actions: Vec::new(),
+            condition: BTreeMap::new(),
+            residue: Vec::new(),
+            witness: None,
+            sources: Vec::new(),
+            decided_by: Vec::new(),
+            held_back_by: Vec::new(),
+            public: Public { semantic: false, aws_rule: None, reason: String::new() },
+            layers: self.bundle.layers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            exactness: Exactness::Exact,
+            confidence: Confidence::Confirmed,
+            severity: 0,
+            risk: Vec::new(),
+            recommendation: Recommendation { text: String::new(), patch: None },
+        }
+    }
+
+    /// A finding that somebody can use.
+    fn open(&self, cells: &Cells, names: &[Actions], key: &Key, group: &Group) -> Finding {
+        let of: Vec<&Cell> = group.open.iter().filter_map(|at| cells.all.get(*at)).collect();
+        let classes: Vec<Rule> = of.iter().map(|cell| self.class(&cell.request, &of)).collect();
+        let rule = classes.iter().min().copied().unwrap_or(Rule::Account);
+        let mut out = self.blank(rule);
+        out.principal = key.who.clone();
+        out.principal.assumed_other_side = matches!(rule, Rule::Account | Rule::Organization);
+        out.condition.clone_from(&key.condition);
+        out.actions = action_rows(names, of.iter().map(|c| c.action));
+        out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
+        out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
+        let worst = of.iter().zip(&classes).filter(|(_, class)| **class == rule).map(|(cell, _)| *cell);
+        let tried: Vec<Request> = worst.take(16).map(|cell| self.spoken(cell, names)).collect();
+        match tried.iter().find(|request| self.confirms(request)) {
+            Some(request) => out.witness = Some(request.clone()),
+            None => {
+                out.confidence = Confidence::Possible;
+                out.witness = tried.into_iter().next();
+            }
+        }
+        if let Some(witness) = &out.witness {
+            let decision = decide(self.bundle, witness);
+            out.decided_by = decision.allowing.iter().filter_map(|at| self.source(*at)).collect();
+        }
+        out.residue = self.residue(cells, group);
+        risk::rate(&mut out);
+        out.recommendation = risk::advice(&out, self.bundle);
+        out
+    }
+
+    /// A witness in ordinary words: the same cell, an action that exists.
+    fn spoken(&self, cell: &Cell, names: &[Actions]) -> Request {
+        let mut request = cell.request.clone();
+        let of = names.get(cell.action).map(|a| a.names.as_slice()).unwrap_or_default();
+        let at_form = of.iter().find(|name| crate::catalog::fits(name, &request.resource));
+        if let Some(name) = at_form.or(of.first()) {
+            request.action.clone_from(name);
+        }
+        request
+    }
+
+    /// Everything that is too large to be taken apart: each grant counts as open.
+    fn too_large(&self) -> Vec<Finding> {
+        let grants = self.own.iter().filter(|(row, _)| self.is_allow(*row));
+        grants
+            .map(|(_, at)| {
+                let mut out = self.blank(Rule::Unknown);
+                out.exactness = Exactness::OverApproximate("the documents are too large for this analysis".to_owned());
+                out.confidence = Confidence::Possible;
+                out.sources = self.source(*at).into_iter().collect();
+                out.severity = 50;
+                out.risk = vec!["not analysed: may be external".to_owned()];
+                out.recommendation.text = "Split the policy, or replace lists of patterns by fewer ones.".to_owned();
+                out
+            })
+            .collect()
+    }
+
+    fn unknown(&self, unread: &Unread) -> Finding {
+        let mut out = self.blank(Rule::Unknown);
+        out.principal.value.clone_from(&unread.operation);
+        out.confidence = Confidence::Possible;
+        out.severity = 40;
+        out.risk = vec![format!("{} could not be read ({}): it may be external", unread.operation, unread.why)];
+        out.recommendation.text = match &unread.permission {
+            Some(permission) => format!("Give the collecting role `{permission}` and collect again."),
+            None => "Collect again, or mend the document.".to_owned(),
+        };
+        out
+    }
+
+    /// Ids of deleted users and roles: they match nobody, and whoever reads the policy does not know who was meant.
+    fn dangling(&self) -> Vec<Finding> {
+        let mut out = Vec::new();
+        for (_, at) in &self.own {
+            let Some(statement) = self.statement(*at) else { continue };
+            for (_, w) in statement.principal.iter().flat_map(|p| &p.values) {
+                let is_id = ["AROA", "AIDA"].iter().any(|p| w.text.starts_with(p))
+                    && w.text.len() >= 16
+                    && w.text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+                if is_id {
+                    let mut finding = self.blank(Rule::DanglingPrincipal);
+                    finding.principal = Who { kind: "aws".to_owned(), value: w.text.clone(), account: None, assumed_other_side: false };
+                    finding.sources = self.source(*at).into_iter().collect();
+                    finding.severity = 10;
+                    finding.risk = vec!["the principal was deleted: it matches nobody".to_owned()];
+                    finding.recommendation.text = format!("Remove `{}` from the statement.", w.text);
+                    out.push(finding);
+                }
+            }
+        }
+        out
+    }
+
+    /// Grants that no request can use.
+    fn dead(&self, cells: &Cells) -> Vec<Finding> {
+        let mut out = Vec::new();
+        for (row, at) in self.own.iter().filter(|(row, _)| self.is_allow(*row)) {
+            let is_used = cells.all.iter().any(|cell| cell.has(*row) && crate::eval::decide::is_caller(self.bundle, &cell.request));
+            let is_dangling = self.statement(*at).and_then(|s| s.principal.as_ref()).is_some_and(|p| {
+                !p.values.is_empty() && p.values.iter().all(|(_, w)| w.text.starts_with("AROA") || w.text.starts_with("AIDA"))
+            });
+            if !is_used && !is_dangling {
+                let mut finding = self.blank(Rule::DeadGrant);
+                finding.sources = self.source(*at).into_iter().collect();
+                finding.severity = 0;
+                finding.risk = vec!["no request of another account can use it".to_owned()];
+                finding.recommendation.text =
+                    "Remove the statement, or mend its actions, resource or conditions.".to_owned();
+                out.push(finding);
+            }
+        }
+        out
+    }
+}
+
+/// Actions of one class.
+struct Actions {
+    names: Vec<String>,
+    /// It has actions that no list names.
+    has_others: bool,
+}
+
+fn action_rows(names: &[Actions], classes: impl Iterator<Item = usize>) -> Vec<ActionRow> {
+    let classes: BTreeSet<usize> = classes.collect();
+    let mut out = BTreeSet::new();
+    for actions in classes.into_iter().filter_map(|at| names.get(at)) {
+        for name in &actions.names {
+            let access_level = crate::catalog::level(name).to_owned();
+            out.insert(ActionRow { name: name.clone(), access_level, unlisted: false });
+        }
+        if actions.has_others {
+            out.insert(ActionRow { name: "any other".to_owned(), access_level: String::new(), unlisted: true });
+        }
+    }
+    out.into_iter().collect()
+}

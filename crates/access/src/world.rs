@@ -1,0 +1,264 @@
+//! What is known of the world around a resource: whose it is, which organisation it belongs to, whom its owner trusts. And with it
+//! which keys follow from who asks (access.md 4.2, 4.5, 8; IAM reference_policies_condition-keys).
+
+use crate::policy::{Document, DocumentError, Duplicates, parse};
+use crate::request::{Principal, Request};
+use model::Organization;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Whom the owner of the resources trusts. Configuration: each entry has an owner and a reason there.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Zone {
+    /// The whole organisation, where it is known; else the account of the resource alone.
+    pub organization: bool,
+    /// Further accounts.
+    pub accounts: BTreeSet<String>,
+    /// ARNs of users and roles.
+    pub principals: BTreeSet<String>,
+    /// Canonical user ids of S3.
+    pub canonical: BTreeSet<String>,
+    /// Host names of services, whoever makes them call.
+    pub services: BTreeSet<String>,
+    /// Holders of tokens: provider, and patterns of the claim `sub`.
+    pub federated: Vec<Tenant>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// ARN or host name of the provider.
+    pub provider: String,
+    /// Patterns as `StringLike` reads them; none: every token of the provider.
+    #[serde(default)]
+    pub subjects: Vec<String>,
+}
+
+/// One resource's surroundings.
+#[derive(Clone, Debug)]
+pub struct World<'e> {
+    /// Account of the resource.
+    pub account: &'e str,
+    pub organization: Option<&'e Organization>,
+    /// Accounts that are trusted, the own among them.
+    pub trusted: BTreeSet<&'e str>,
+}
+
+/// Keys that follow from who asks, or are there for one kind of caller only.
+pub const OF_CALLER: [&str; 16] = [
+    "aws:principalaccount",
+    "aws:principalarn",
+    "aws:principalisawsservice",
+    "aws:principalorgid",
+    "aws:principalorgpaths",
+    "aws:principalservicename",
+    "aws:principalservicenameslist",
+    "aws:principaltype",
+    "aws:sourceaccount",
+    "aws:sourcearn",
+    "aws:sourceorgid",
+    "aws:sourceorgpaths",
+    "aws:sourceowner",
+    "aws:userid",
+    "aws:username",
+    "kms:calleraccount",
+];
+
+/// Keys that only a call of a service has (IAM reference_policies_condition-keys, "aws:SourceArn" and its kin).
+const OF_SERVICES: [&str; 5] =
+    ["aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourceowner"];
+
+impl<'e> World<'e> {
+    #[must_use]
+    pub fn new(account: &'e str, organization: Option<&'e Organization>, zone: &'e Zone) -> World<'e> {
+        let mut trusted: BTreeSet<&str> = zone.accounts.iter().map(String::as_str).collect();
+        trusted.insert(account);
+        if let Some(organization) = organization.filter(|_| zone.organization) {
+            trusted.extend(organization.accounts.iter().map(|a| a.id.as_str()));
+        }
+        World { account, organization, trusted }
+    }
+
+    /// Path of an account in the organisation.
+    fn path(&self, account: &str) -> Option<&'e str> {
+        self.organization?.accounts.iter().find(|a| a.id == account).map(|a| a.path.as_str())
+    }
+
+    /// Texts that must be told apart from all others, by key: what the world knows of it.
+    #[must_use]
+    pub fn constants(&self, key: &str) -> Vec<String> {
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        match key {
+            "aws:principalisawsservice" => words(&["true", "false"]),
+            "aws:principalorgid" => self.organization.iter().map(|o| o.id.clone()).collect(),
+            "aws:principalorgpaths" => {
+                let paths = self.organization.iter().flat_map(|o| &o.accounts);
+                let paths: BTreeSet<&String> = paths.map(|a| &a.path).collect();
+                let all = self.organization.iter().map(|o| format!("{}/*", o.id));
+                paths.into_iter().cloned().chain(all).collect()
+            }
+            "aws:principaltype" => words(&TYPES),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a caller's key can have these values (`None`: be missing), as far as that depends on the two alone. Right for whole
+    /// classes of values that [`World::constants`] are told apart in.
+    #[must_use]
+    pub fn can_have(&self, principal: &Principal, key: &str, values: Option<&[String]>) -> bool {
+        let is_service = matches!(principal, Principal::Service(_));
+        let is = |text: &str| values.is_some_and(|v| v.iter().all(|v| v == text));
+        if OF_SERVICES.contains(&key) {
+            return is_service || values.is_none();
+        }
+        match key {
+            "aws:principalisawsservice" => is(if is_service { "true" } else { "false" }),
+            "aws:principalservicename" | "aws:principalservicenameslist" => is_service != values.is_none(),
+            "aws:principalorgid" => match self.organization_of(principal) {
+                Membership::Of(organization, _) => is(&organization.id),
+                Membership::NotOf(organization) => !is(&organization.id),
+                Membership::None => values.is_none(),
+                Membership::Unknown => true,
+            },
+            "aws:principalorgpaths" => match self.organization_of(principal) {
+                Membership::Of(_, path) => is(path),
+                Membership::NotOf(organization) => {
+                    let inside = format!("{}/", organization.id);
+                    !values.unwrap_or_default().iter().any(|v| v.starts_with(&inside))
+                }
+                Membership::None => values.is_none(),
+                Membership::Unknown => true,
+            },
+            "aws:username" => {
+                values.is_none() || principal.arn().is_some_and(|arn| arn.contains(":user/"))
+            }
+            "aws:userid" => !is_service || values.is_none(),
+            _ => true,
+        }
+    }
+
+    fn organization_of(&self, principal: &Principal) -> Membership<'e> {
+        let Some(account) = principal.account() else { return Membership::None };
+        let Some(organization) = self.organization else { return Membership::Unknown };
+        match self.path(account) {
+            Some(path) => Membership::Of(organization, path),
+            None if organization.partial.is_some() => Membership::Unknown,
+            None => Membership::NotOf(organization),
+        }
+    }
+
+    /// Fills in the keys that follow from who asks, where the request does not have them.
+    pub fn complete(&self, request: &mut Request) {
+        let Some(principal) = request.principal.clone() else { return };
+        let mut set = |key: &str, values: Vec<String>| {
+            request.context.insert(key.to_owned(), values);
+        };
+        if let Some(arn) = principal.arn() {
+            set("aws:principalarn", vec![arn.to_owned()]);
+        }
+        if let Some(account) = principal.account() {
+            set("aws:principalaccount", vec![account.to_owned()]);
+            set("kms:calleraccount", vec![account.to_owned()]);
+        }
+        let is_service = matches!(principal, Principal::Service(_));
+        set("aws:principalisawsservice", vec![is_service.to_string()]);
+        if let Principal::Service(host) = &principal {
+            set("aws:principalservicename", vec![host.clone()]);
+        }
+        if let Membership::Of(organization, path) = self.organization_of(&principal) {
+            set("aws:principalorgid", vec![organization.id.clone()]);
+            set("aws:principalorgpaths", vec![path.to_owned()]);
+        }
+    }
+
+    /// Why nobody can make this request; `None` where somebody can. Literal, for one request.
+    #[must_use]
+    pub fn objection(&self, request: &Request) -> Option<String> {
+        let principal = request.principal.as_ref()?;
+        for key in OF_CALLER {
+            let values = request.context.get(key).map(Vec::as_slice);
+            let follows = match key {
+                "aws:principalarn" => Some(principal.arn()),
+                "aws:principalaccount" => Some(principal.account()),
+                _ => None,
+            };
+            if let Some(follows) = follows
+                && values.unwrap_or_default().iter().map(String::as_str).collect::<Vec<_>>()
+                    != follows.into_iter().collect::<Vec<_>>()
+            {
+                return Some(format!("{principal} does not have that `{key}`"));
+            }
+            if !self.can_have(principal, key, values) {
+                let what = values.map_or("is missing".to_owned(), |v| format!("is {}", v.join(" and ")));
+                return Some(format!("`{key}` {what} for {principal}"));
+            }
+        }
+        let is_set = |key: &str| request.context.contains_key(key);
+        if is_set("aws:sourceip") && ["aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip"].iter().any(|k| is_set(k))
+        {
+            return Some("a request comes over the internet or through an endpoint, not both".to_owned());
+        }
+        None
+    }
+
+    /// The zone as a document: it allows what somebody trusted asks.
+    ///
+    /// # Errors
+    /// None in practice: the text is our own.
+    pub fn zone(&self, zone: &Zone, harmless: &[&str]) -> Result<Document, DocumentError> {
+        let mut statements: Vec<Value> = Vec::new();
+        let mut allow = |principal: Value, condition: Option<Value>| {
+            let mut statement = json!({"Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*"});
+            if let (Some(condition), Some(members)) = (condition, statement.as_object_mut()) {
+                members.insert("Condition".to_owned(), condition);
+            }
+            statements.push(statement);
+        };
+        let accounts: Vec<&str> = self.trusted.iter().copied().collect();
+        allow(json!({"AWS": accounts}), None);
+        if !zone.principals.is_empty() {
+            allow(json!({"AWS": zone.principals}), None);
+        }
+        if !zone.canonical.is_empty() {
+            allow(json!({"CanonicalUser": zone.canonical}), None);
+        }
+        let hosts: Vec<&str> = zone.services.iter().map(String::as_str).chain(harmless.iter().copied()).collect();
+        if !hosts.is_empty() {
+            allow(json!({"Service": hosts}), None);
+        }
+        // A service that calls for one of ours.
+        let own: Vec<String> = accounts.iter().map(|a| format!("arn:*:*:*:{a}:*")).collect();
+        for (operator, key, values) in [
+            ("StringEquals", "aws:SourceAccount", json!(accounts)),
+            ("StringEquals", "aws:SourceOwner", json!(accounts)),
+            ("ArnLike", "aws:SourceArn", json!(own)),
+        ] {
+            allow(json!("*"), Some(json!({operator: {key: values}, "Bool": {"aws:PrincipalIsAWSService": "true"}})));
+        }
+        if let Some(organization) = self.organization.filter(|_| zone.organization) {
+            allow(json!("*"), Some(json!({"StringEquals": {"aws:PrincipalOrgID": organization.id}})));
+            allow(json!("*"), Some(json!({"StringEquals": {"aws:SourceOrgID": organization.id}})));
+            allow(json!("*"), Some(json!({"ForAnyValue:StringLike": {"aws:SourceOrgPaths": format!("{}/*", organization.id)}})));
+        }
+        for tenant in &zone.federated {
+            let host = tenant.provider.rsplit("oidc-provider/").next().unwrap_or_default();
+            let sub = format!("{host}:sub");
+            let condition = (!tenant.subjects.is_empty()).then(|| json!({"StringLike": {sub: tenant.subjects}}));
+            allow(json!({"Federated": tenant.provider}), condition);
+        }
+        parse(&json!({"Version": "2012-10-17", "Statement": statements}).to_string(), Duplicates::LastWins)
+    }
+}
+
+/// Values of `aws:PrincipalType`.
+const TYPES: [&str; 5] = ["Account", "User", "FederatedUser", "AssumedRole", "Anonymous"];
+
+enum Membership<'e> {
+    Of(&'e Organization, &'e str),
+    NotOf(&'e Organization),
+    /// It has no account.
+    None,
+    Unknown,
+}
