@@ -1,6 +1,7 @@
 //! Everything that decides who may do what to one resource, as documents: its policy, what its other settings come to, and the control
 //! policies above it. The adapters in [`crate::services`] make it, the analysis reads nothing else.
 
+use crate::catalog;
 use crate::json::line_column;
 use crate::policy::{Document, DocumentError, Duplicates, Statement, parse};
 use serde_json::Value;
@@ -119,6 +120,29 @@ pub struct Bundle {
     pub layers: Vec<(&'static str, &'static str)>,
     /// Said with every finding.
     pub notes: Vec<String>,
+}
+
+impl Bundle {
+    /// Whether an action can ask for a resource: its form is one of those that the service authorization reference lists for the
+    /// action. An action that the table does not know may ask for anything.
+    #[must_use]
+    pub fn takes(&self, action: &str, resource: &str) -> bool {
+        let Some(known) = catalog::action(action).map(catalog::Action::resources).filter(|r| !r.is_empty()) else {
+            return true;
+        };
+        let mut of = self.forms.iter().filter(|f| f.fits(resource)).peekable();
+        of.peek().is_none() || of.any(|f| f.name.is_empty() || known.iter().any(|r| r.name == f.name))
+    }
+}
+
+impl Form {
+    /// Its patterns are literal, or literal with one `*` behind.
+    fn fits(&self, resource: &str) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(before) => resource.starts_with(before),
+            None => resource == self.pattern,
+        }
+    }
 }
 
 /// A part that could not be read.

@@ -114,8 +114,12 @@ fn names(listed: &Principals, principal: &Principal) -> bool {
     })
 }
 
-/// An account names everybody in it; a role names its sessions.
+/// An account names everybody in it; a role names its sessions. The unique id of a deleted user or role names nobody (IAM
+/// reference_policies_elements_principal).
 fn names_aws(text: &str, principal: &Principal) -> bool {
+    if (text.starts_with("AROA") || text.starts_with("AIDA")) && !text.contains(':') {
+        return false;
+    }
     let account = text.strip_suffix(":root").and_then(|t| t.rsplit(':').next()).unwrap_or(text);
     if principal.account() == Some(account) {
         return true;

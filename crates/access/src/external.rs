@@ -14,14 +14,15 @@ mod class;
 mod group;
 mod risk;
 
-use crate::bundle::{Bundle, Callers, Part, Unread};
+use crate::bundle::{Bundle, Part, Unread};
+use crate::catalog;
 use crate::eval::decide::{At, decide};
 use crate::eval::{Doubt, outcome};
 use crate::finding::{
     ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who,
 };
 use crate::policy::{Document, Effect, PrincipalKind, Principals, Quantifier, Statement, Version, Word, Words};
-use crate::request::{Principal, Request};
+use crate::request::Request;
 use crate::symbolic::{Cell, Cells, Row, TooLarge, action_class, cells};
 use crate::world::{World, Zone};
 use group::{Group, Key, groups};
@@ -211,6 +212,12 @@ impl Made {
                 keys.insert(key);
             }
         }
+        // Members of the organisation are told apart from others, and from each other where paths count.
+        for accounts in world.groups(keys.contains("aws:principalorgpaths")) {
+            let values = accounts.into_iter().map(|a| (PrincipalKind::Aws, word(a))).collect();
+            let listed = Principals { negated: false, values, span: Default::default() };
+            constants.push(Statement { principal: Some(listed), ..blank() });
+        }
         // Somebody of an account that is named is told apart from anybody else.
         constants.extend(accounts.iter().map(|a| of_principal(PrincipalKind::Aws, a)));
         for key in &keys {
@@ -263,7 +270,9 @@ impl<'b> Question<'b> {
         let levels = bundle.levels.iter().enumerate().map(|(at, level)| of(level, Some(at))).collect();
         let trusted = zone.statements.iter().map(|s| add(zone, s)).collect();
         let scope = add(&made.document, &made.scope);
-        made.constants.iter().for_each(|s| drop(add(&made.document, s)));
+        for statement in &made.constants {
+            add(&made.document, statement);
+        }
         let mut atoms = Vec::new();
         for (kind, statement) in &made.principals {
             let text = statement.principal.iter().flat_map(|p| &p.values).map(|(_, w)| w.text.clone()).collect();
@@ -333,7 +342,7 @@ impl<'b> Question<'b> {
             known.extend(of.iter().map(|w| &w.text).filter(|t| !t.contains(['*', '?'])).cloned());
         }
         let literals: BTreeSet<String> = known.iter().map(|n| n.to_ascii_lowercase()).collect();
-        known.extend(self.bundle.actions.iter().flat_map(|p| crate::catalog::names(p)));
+        known.extend(self.bundle.actions.iter().flat_map(|p| catalog::matching(p)).map(catalog::Action::full_name));
         let mut out: Vec<Actions> = cells
             .actions
             .iter()
@@ -415,11 +424,33 @@ impl<'b> Question<'b> {
     fn spoken(&self, cell: &Cell, names: &[Actions]) -> Request {
         let mut request = cell.request.clone();
         let of = names.get(cell.action).map(|a| a.names.as_slice()).unwrap_or_default();
-        let at_form = of.iter().find(|name| crate::catalog::fits(name, &request.resource));
+        let at_form = of.iter().find(|name| self.bundle.takes(name, &request.resource));
         if let Some(name) = at_form.or(of.first()) {
             request.action.clone_from(name);
         }
-        request
+        self.plainer(request)
+    }
+
+    /// The same request by somebody with an ordinary ARN, for an ordinary object, as far as that changes nothing.
+    fn plainer(&self, request: Request) -> Request {
+        let verdict = |r: &Request| (self.confirms(r), decide(self.bundle, r));
+        let before = verdict(&request);
+        let mut out = request.clone();
+        if let Some(account) = request.principal.as_ref().and_then(|p| p.account()).filter(|a| a.len() == 12) {
+            let mut plain = out.clone();
+            plain.principal = Some(crate::request::Principal::Iam(format!("arn:aws:iam::{account}:root")));
+            self.world.complete(&mut plain);
+            if verdict(&plain) == before {
+                out = plain;
+            }
+        }
+        if request.resource.ends_with('/') {
+            let plain = Request { resource: format!("{}any-key", request.resource), ..out.clone() };
+            if verdict(&plain) == before {
+                out = plain;
+            }
+        }
+        out
     }
 
     /// Everything that is too large to be taken apart: each grant counts as open.
@@ -509,7 +540,7 @@ fn action_rows(names: &[Actions], classes: impl Iterator<Item = usize>) -> Vec<A
     let mut out = BTreeSet::new();
     for actions in classes.into_iter().filter_map(|at| names.get(at)) {
         for name in &actions.names {
-            let access_level = crate::catalog::level(name).to_owned();
+            let access_level = catalog::action(name).map_or("", |a| a.level.name()).to_owned();
             out.insert(ActionRow { name: name.clone(), access_level, unlisted: false });
         }
         if actions.has_others {

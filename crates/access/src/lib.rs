@@ -16,6 +16,7 @@
 pub mod bundle;
 pub mod catalog;
 pub mod check;
+pub mod estate;
 pub mod eval;
 pub mod external;
 pub mod finding;
@@ -23,6 +24,7 @@ pub mod json;
 pub mod pattern;
 pub mod policy;
 pub mod request;
+pub mod services;
 pub mod symbolic;
 pub mod world;
 

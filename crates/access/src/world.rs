@@ -6,7 +6,7 @@ use crate::request::{Principal, Request};
 use model::Organization;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whom the owner of the resources trusts. Configuration: each entry has an owner and a reason there.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -84,6 +84,16 @@ impl<'e> World<'e> {
     /// Path of an account in the organisation.
     fn path(&self, account: &str) -> Option<&'e str> {
         self.organization?.accounts.iter().find(|a| a.id == account).map(|a| a.path.as_str())
+    }
+
+    /// Accounts of the organisation, with `by_path` those of one path each.
+    #[must_use]
+    pub fn groups(&self, by_path: bool) -> Vec<Vec<&'e str>> {
+        let mut out: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for account in self.organization.iter().flat_map(|o| &o.accounts) {
+            out.entry(if by_path { &account.path } else { "" }).or_default().push(&account.id);
+        }
+        out.into_values().collect()
     }
 
     /// Texts that must be told apart from all others, by key: what the world knows of it.
@@ -166,6 +176,7 @@ impl<'e> World<'e> {
         set("aws:principalisawsservice", vec![is_service.to_string()]);
         if let Principal::Service(host) = &principal {
             set("aws:principalservicename", vec![host.clone()]);
+            set("aws:principalservicenameslist", vec![host.clone()]);
         }
         if let Membership::Of(organization, path) = self.organization_of(&principal) {
             set("aws:principalorgid", vec![organization.id.clone()]);

@@ -2,9 +2,9 @@
 
 use super::{Actions, Question};
 use super::group::{Group, Key};
-use crate::eval::decide::{At, Blocker, decide};
+use crate::eval::decide::{Blocker, decide};
 use crate::finding::{Confidence, Exactness, Finding, Rule, Source, Test};
-use crate::policy::{Effect, Statement, Words};
+use crate::policy::{Statement, Words};
 use crate::symbolic::{Cell, Cells};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,14 +105,6 @@ impl Question<'_> {
             }
         }
         out
-    }
-
-    /// Grants of the resource's own documents.
-    pub(super) fn grants(&self) -> impl Iterator<Item = (usize, At)> {
-        self.own
-            .iter()
-            .filter(|(_, at)| self.statement(*at).is_some_and(|s| s.effect == Effect::Allow))
-            .copied()
     }
 }
 

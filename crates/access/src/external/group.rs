@@ -2,7 +2,7 @@
 
 use super::{Actions, Atom, Question};
 use crate::eval::decide::{At, is_caller};
-use crate::finding::{Test, Who};
+use crate::finding::{Rule, Test, Who};
 use crate::policy::{PrincipalKind, Quantifier, Statement};
 use crate::symbolic::{Cell, Cells};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,9 @@ pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions]) 
             }
         }
     }
-    let (open, held): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, group)| !group.open.is_empty());
+    let (open, mut held): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, group)| !group.open.is_empty());
+    // What stays open may be the lesser part of a grant: services, where everybody else is held back.
+    held.extend(open.iter().filter(|(_, group)| question.holds_worse_back(cells, group)).cloned());
     // Who is in a wider group with every request needs no finding of his own.
     let kept: Groups = open
         .iter()
@@ -92,10 +94,19 @@ impl Question<'_> {
         self.part(at)?.stopped_by.get(at.statement).copied().flatten()
     }
 
+    /// Whether what is held back of a group is of a worse class than what is open.
+    fn holds_worse_back(&self, cells: &Cells, group: &Group) -> bool {
+        let worst = |of: &BTreeSet<usize>| {
+            let of: Vec<&Cell> = of.iter().filter_map(|at| cells.all.get(*at)).collect();
+            of.iter().map(|cell| self.class(&cell.request, &of)).min()
+        };
+        worst(&group.held) == Some(Rule::Public) && worst(&group.open) > Some(Rule::Network)
+    }
+
     /// Whether the resource that a cell asks for is one that its actions know.
     pub(super) fn is_real(&self, cell: &Cell, names: &[Actions]) -> bool {
         let Some(of) = names.get(cell.action) else { return true };
-        of.has_others || of.names.is_empty() || of.names.iter().any(|n| crate::catalog::fits(n, &cell.request.resource))
+        of.has_others || of.names.is_empty() || of.names.iter().any(|n| self.bundle.takes(n, &cell.request.resource))
     }
 
     /// The groups that a cell is in by one grant.

@@ -65,6 +65,8 @@ pub(super) fn principal_classes<const W: usize>(
             match kind {
                 PrincipalKind::Everyone => of.push(patterns.add(vec![Token::Any])),
                 PrincipalKind::Aws if word.text == "*" => of.push(patterns.add(vec![Token::Any])),
+                // Ids of what was deleted match nobody.
+                PrincipalKind::Aws if is_unique_id(&word.text) => {}
                 PrincipalKind::Aws => {
                     let account = word.text.strip_suffix(":root").and_then(|t| t.rsplit(':').next());
                     let account = account.or((!word.text.contains(':')).then_some(word.text.as_str()));
@@ -175,6 +177,11 @@ pub(super) fn principal_classes<const W: usize>(
         out.push((mask, principal));
     }
     Ok(out)
+}
+
+/// `AROA…`, `AIDA…` (IAM reference_identifiers).
+fn is_unique_id(text: &str) -> bool {
+    matches!(text.get(..4), Some("AROA" | "AIDA")) && !text.contains(':')
 }
 
 /// `arn:aws:sts::111122223333:assumed-role/Name/session` as a session of a role without a path.

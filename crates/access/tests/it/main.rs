@@ -9,5 +9,7 @@ mod differential;
 mod documents;
 #[cfg(test)]
 mod evaluator;
+mod external;
 #[cfg(test)]
 mod generate;
+mod outsiders;

@@ -1,0 +1,84 @@
+//! KMS keys: policy and grants (access.md 5; KMS key-policy-modifying-external-accounts, grants).
+
+use super::blank;
+use crate::bundle::{Bundle, Form, Kind};
+use model::Resource;
+use serde_json::{Map, Value, json};
+
+/// Operations that another account can use.
+const CROSS_ACCOUNT: [&str; 24] = [
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DeriveSharedSecret",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyPair",
+    "kms:GenerateDataKeyPairWithoutPlaintext",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:GenerateMac",
+    "kms:GetKeyRotationStatus",
+    "kms:GetPublicKey",
+    "kms:ListGrants",
+    "kms:ListRetirableGrants",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+    "kms:RetireGrant",
+    "kms:RevokeGrant",
+    "kms:Sign",
+    "kms:Verify",
+    "kms:VerifyMac",
+    "kms:ReEncrypt*",
+    "kms:GenerateDataKey*",
+    "kms:GenerateDataKeyPair*",
+];
+
+/// `None` for a key that AWS manages: nobody can share it.
+pub(super) fn key(resource: &Resource) -> Option<Bundle> {
+    let facts = resource.answer("DescribeKey").ok().flatten();
+    if facts.and_then(|a| a.pointer("/KeyMetadata/KeyManager")).and_then(Value::as_str) == Some("AWS") {
+        return None;
+    }
+    let mut out = blank(resource, &CROSS_ACCOUNT, false);
+    out.forms = vec![Form { name: String::new(), pattern: resource.arn.clone() }];
+    out.policy(resource, "GetKeyPolicy", "/Policy", "kms:GetKeyPolicy");
+    let grants = out.answer(resource, "ListGrants", "kms:ListGrants");
+    let statements: Vec<Value> =
+        grants.and_then(|a| a.get("Grants")).and_then(Value::as_array).into_iter().flatten().filter_map(grant).collect();
+    out.made(Kind::Grant, "ListGrants", &statements);
+    Some(out)
+}
+
+/// A grant allows its operations to its grantee, under constraints on the encryption context.
+fn grant(grant: &Value) -> Option<Value> {
+    let text = |name: &str| grant.get(name).and_then(Value::as_str);
+    let grantee = text("GranteePrincipal")?;
+    let mut actions: Vec<String> = grant
+        .get("Operations")
+        .and_then(Value::as_array)?
+        .iter()
+        .filter_map(Value::as_str)
+        .map(|o| format!("kms:{o}"))
+        .collect();
+    let principal = |who: &str| {
+        if who.ends_with(".amazonaws.com") { json!({"Service": who}) } else { json!({"AWS": who}) }
+    };
+    if text("RetiringPrincipal") == Some(grantee) {
+        actions.push("kms:RetireGrant".to_owned());
+    }
+    let mut condition = Map::new();
+    for name in ["EncryptionContextEquals", "EncryptionContextSubset"] {
+        let of = grant.get("Constraints").and_then(|c| c.get(name)).and_then(Value::as_object);
+        for (key, value) in of.into_iter().flatten() {
+            condition.insert(format!("kms:EncryptionContext:{key}"), value.clone());
+        }
+    }
+    let mut out = json!({"Effect": "Allow", "Principal": principal(grantee), "Action": actions, "Resource": "*"});
+    if let (Some(members), Some(id)) = (out.as_object_mut(), text("GrantId")) {
+        members.insert("Sid".to_owned(), json!(id));
+        if !condition.is_empty() {
+            members.insert("Condition".to_owned(), json!({"StringEquals": condition}));
+        }
+    }
+    Some(out)
+}
