@@ -23,7 +23,7 @@ use crate::finding::{
 };
 use crate::policy::{Document, Effect, PrincipalKind, Principals, Quantifier, Statement, Version, Word, Words};
 use crate::request::Request;
-use crate::symbolic::{Cell, Cells, Row, TooLarge, action_class, cells};
+use crate::symbolic::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
 use crate::world::{World, Zone};
 use group::{Group, Key, groups};
 use std::collections::{BTreeMap, BTreeSet};
@@ -350,12 +350,13 @@ impl<'b> Question<'b> {
             .collect();
         let classes: BTreeMap<&Vec<u64>, usize> =
             cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask, at)).collect();
+        let of = ActionClasses::of(&self.rows);
         let mut seen = BTreeSet::new();
         for name in known {
             if !seen.insert(name.to_ascii_lowercase()) {
                 continue;
             }
-            if let Some(at) = classes.get(&action_class(&self.rows, &name))
+            if let Some(at) = classes.get(&of.class(&name))
                 && let Some(slot) = out.get_mut(*at)
             {
                 slot.names.push(name);

@@ -20,5 +20,5 @@ mod principals;
 mod strings;
 mod values;
 
-pub use cells::{Cell, Cells, Row, TooLarge, action_class, cells};
+pub use cells::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
 pub use implication::{Verdict, implies};

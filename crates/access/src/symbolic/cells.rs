@@ -9,12 +9,13 @@ use super::keys::key_classes;
 use super::mask::Mask;
 use super::patterns::{Fixed, Variables, distinct};
 use super::principals::principal_classes;
-use super::strings::{Cache, Capped, matches, tokens};
+use super::strings::{Cache, Capped, Token, tokens};
 use crate::pattern::{Syntax, pieces};
 use crate::policy::{Condition, Document, Statement};
-use crate::request::{Principal, Request};
+use crate::request::Request;
 use crate::world::{OF_CALLER, World};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 /// Masks of cells that are kept at a time.
 const MASKS_MAX: usize = 1_000_000;
@@ -100,36 +101,48 @@ fn cells_of<const W: usize>(
     if has_variables {
         out.widened = Some("it depends on variables in the policy's texts".to_owned());
     }
+    let mut dimensions: Option<Vec<Dimension<W>>> = None;
     for (action_mask, action) in actions::<W>(&parts, &mut cache)?.classes {
         if !is_wanted(&action_mask) {
             continue;
         }
-        let of_action: Vec<Part<'_>> = parts.iter().filter(|p| action_mask.has(p.bit)).copied().collect();
-        let (dimensions, widened) = dimensions(&of_action, &variables, world, &mut cache)?;
-        out.widened = out.widened.or(widened);
-        let mut level: Vec<(Mask<W>, Vec<Value>)> = vec![(action_mask, vec![action.clone()])];
-        for dimension in &dimensions {
-            let mut next = Vec::new();
+        // Once for all actions: most rows (zone, scope, what is told apart) ask nothing of the action.
+        if dimensions.is_none() {
+            let (all, widened) = all_dimensions(&parts, &variables, world, &mut cache)?;
+            out.widened = out.widened.or(widened);
+            dimensions = Some(all);
+        }
+        let mut levels: Vec<Vec<Step<'_, W>>> = vec![vec![(action_mask, 0, &action)]];
+        for dimension in dimensions.iter().flatten() {
+            let mut met: HashSet<Mask<W>> = HashSet::new();
+            // Classes that these actions do not tell apart.
+            let classes: Vec<(Mask<W>, &Value)> = dimension
+                .classes
+                .iter()
+                .map(|(mask, value)| (mask.and(action_mask), value))
+                .filter(|(mask, _)| is_wanted(mask) && met.insert(*mask))
+                .collect();
             let mut known: HashSet<Mask<W>> = HashSet::new();
-            for (mask, values) in &level {
-                for (of, value) in &dimension.classes {
+            let mut next = Vec::new();
+            for (before, (mask, _, _)) in levels.last().into_iter().flatten().enumerate() {
+                for (of, value) in &classes {
                     let mask = mask.and(*of);
                     if is_wanted(&mask) && known.insert(mask) {
-                        next.push((mask, [values.as_slice(), std::slice::from_ref(value)].concat()));
+                        next.push((mask, before, *value));
                     }
                 }
             }
             if next.len() > MASKS_MAX {
                 return Err(Capped);
             }
-            level = next;
+            levels.push(next);
         }
         let class = out.actions.len();
-        out.all.extend(level.into_iter().map(|(mask, values)| {
+        for (mask, values) in ends(&levels) {
             let mut request = request_of(&values, &no_values);
             world.complete(&mut request);
-            Cell { applies: words(&mask, rows.len()), action: class, request }
-        }));
+            out.all.push(Cell { applies: words(&mask, rows.len()), action: class, request });
+        }
         if let Value::Action(action) = action {
             out.actions.push((words(&action_mask, rows.len()), action));
         }
@@ -140,34 +153,96 @@ fn cells_of<const W: usize>(
     Ok(out)
 }
 
+/// A mask, the place of the one before it, and the value that made it.
+type Step<'v, const W: usize> = (Mask<W>, usize, &'v Value);
+
+/// The masks of the last level, with the values that lead there.
+fn ends<'l, const W: usize>(
+    levels: &'l [Vec<Step<'l, W>>],
+) -> impl Iterator<Item = (Mask<W>, Vec<Value>)> + use<'l, W> {
+    let last = levels.last().map(Vec::as_slice).unwrap_or_default();
+    last.iter().map(|(mask, before, value)| {
+        let mut values = vec![(*value).clone()];
+        let mut at = *before;
+        for level in levels.iter().rev().skip(1) {
+            let Some((_, before, value)) = level.get(at) else { break };
+            values.push((*value).clone());
+            at = *before;
+        }
+        (*mask, values)
+    })
+}
+
 fn words<const W: usize>(mask: &Mask<W>, rows: usize) -> Vec<u64> {
     let last = if rows.is_multiple_of(64) { u64::MAX } else { (1 << (rows % 64)) - 1 };
     let count = rows.div_ceil(64);
     (0..count).map(|at| if at + 1 == count { mask.word(at) & last } else { mask.word(at) }).collect()
 }
 
-/// Which rows' actions an action meets, as in [`Cells::actions`].
-#[must_use]
-pub fn action_class(rows: &[Row<'_>], action: &str) -> Vec<u64> {
-    let action = action.to_ascii_lowercase();
-    let mut out = vec![0; rows.len().div_ceil(64)];
-    let syntax = Syntax { wildcards: true, variables: false };
-    for (at, row) in rows.iter().enumerate() {
-        let listed = &row.statement.action;
-        let is_hit = listed.values.iter().any(|w| {
-            let text = w.text.to_ascii_lowercase();
-            tokens(&pieces(&text, syntax), false).is_some_and(|t| matches(&t, &action))
-        });
-        if let Some(word) = out.get_mut(at / 64).filter(|_| is_hit != listed.negated) {
-            *word |= 1 << (at % 64);
-        }
+/// Which rows' actions an action meets, as in [`Cells::actions`]: made once for the rows, asked for many actions.
+#[derive(Debug)]
+pub struct ActionClasses {
+    /// Each text once, in lower case, and by row whether it is negated, and which texts it has.
+    texts: Vec<Vec<Token>>,
+    rows: Vec<(bool, Vec<usize>)>,
+}
+
+impl ActionClasses {
+    #[must_use]
+    pub fn of(rows: &[Row<'_>]) -> ActionClasses {
+        let mut index: HashMap<String, usize> = HashMap::new();
+        let mut texts = Vec::new();
+        let syntax = Syntax { wildcards: true, variables: false };
+        let rows = rows
+            .iter()
+            .map(|row| {
+                let listed = &row.statement.action;
+                let mut of = Vec::with_capacity(listed.values.len());
+                for w in &listed.values {
+                    let text = w.text.to_ascii_lowercase();
+                    let next = texts.len();
+                    let at = *index.entry(text.clone()).or_insert(next);
+                    if at == next {
+                        texts.push(tokens(&pieces(&text, syntax), false).unwrap_or_default());
+                    }
+                    of.push(at);
+                }
+                (listed.negated, of)
+            })
+            .collect();
+        ActionClasses { texts, rows }
     }
-    out
+
+    #[must_use]
+    pub fn class(&self, action: &str) -> Vec<u64> {
+        let action: Vec<char> = action.to_ascii_lowercase().chars().collect();
+        let hits: Vec<bool> = self.texts.iter().map(|t| fits(t, &action)).collect();
+        let mut out = vec![0; self.rows.len().div_ceil(64)];
+        for (at, (negated, of)) in self.rows.iter().enumerate() {
+            let is_hit = of.iter().any(|t| hits.get(*t) == Some(&true));
+            if let Some(word) = out.get_mut(at / 64).filter(|_| is_hit != *negated) {
+                *word |= 1 << (at % 64);
+            }
+        }
+        out
+    }
+}
+
+/// Whether a pattern of an action matches one; where a `*` stands, every length is tried from the end of the text.
+fn fits(pattern: &[Token], text: &[char]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((Token::Any, [])), _) => true,
+        (Some((Token::Any, rest)), _) => (0..=text.len()).rev().any(|at| fits(rest, text.get(at..).unwrap_or_default())),
+        (Some((Token::One, rest)), Some((_, behind))) => fits(rest, behind),
+        (Some((Token::Char(a), rest)), Some((b, behind))) => a == b && fits(rest, behind),
+        _ => false,
+    }
 }
 
 type ByKey<'d> = BTreeMap<String, Vec<(usize, &'d Document, &'d Condition)>>;
 
-fn dimensions<const W: usize>(
+fn all_dimensions<const W: usize>(
     parts: &[Part<'_>],
     variables: &Variables<'_>,
     world: &World<'_>,
@@ -182,9 +257,10 @@ fn dimensions<const W: usize>(
     let mut widened = None;
     let mut out = vec![resources(parts, variables, cache)?];
     let callers = principal_classes::<W>(parts, &IS, variables, cache)?;
-    let mut who: Vec<(Mask<W>, Vec<Value>)> =
-        callers.into_iter().map(|(mask, caller)| (mask, vec![Value::Principal(caller)])).collect();
-    let mut network: Vec<(Mask<W>, Vec<Value>)> = vec![(Mask::ALL, Vec::new())];
+    let mut who: Vec<Joint<W>> =
+        callers.iter().enumerate().map(|(kind, (mask, _))| Joint { mask: *mask, kind, values: None }).collect();
+    // Of a request it is known whether it came over the internet (1), through an endpoint (2), or neither (0).
+    let mut network: Vec<Joint<W>> = vec![Joint { mask: Mask::ALL, kind: 0, values: None }];
     for (key, conditions) in &keys {
         if IS.contains(&key.as_str()) {
             continue;
@@ -192,45 +268,78 @@ fn dimensions<const W: usize>(
         let (classes, why) = key_classes::<W>(key, conditions, variables, cache)?;
         widened = widened.or(why);
         if OF_CALLER.contains(&key.as_str()) {
-            who = joined(&who, key, &classes, |values, of| {
-                caller(values).is_none_or(|caller| world.can_have(caller, key, of))
+            who = joined(&who, key, classes, |kind, of| {
+                let is_possible = callers.get(kind).is_none_or(|(_, caller)| world.can_have(caller, key, of));
+                is_possible.then_some(kind)
             })?;
         } else if NETWORK.contains(&key.as_str()) {
-            network = joined(&network, key, &classes, |values, of| {
-                let is_internet = key == "aws:sourceip";
-                let differs = |v: &Value| matches!(v, Value::Key(k, Some(_)) if (k == "aws:sourceip") != is_internet);
-                of.is_none() || !values.iter().any(differs)
+            let way = if key == "aws:sourceip" { 1 } else { 2 };
+            network = joined(&network, key, classes, |kind, of| match (of, kind) {
+                (None, _) => Some(kind),
+                (Some(_), kind) => (kind == 0 || kind == way).then_some(way),
             })?;
         } else {
             let classes = classes.into_iter().map(|(mask, v)| (mask, Value::Key(key.clone(), v)));
             out.push(Dimension { classes: distinct(classes), widened: None });
         }
     }
-    for joint in [who, network] {
-        let classes = joint.into_iter().map(|(mask, values)| (mask, Value::Several(values)));
-        out.push(Dimension { classes: distinct(classes), widened: None });
-    }
+    let mut met: HashSet<Mask<W>> = HashSet::new();
+    let who = who.iter().filter(|joint| met.insert(joint.mask)).map(|joint| {
+        let caller = callers.get(joint.kind).map(|(_, caller)| Value::Principal(caller.clone()));
+        (joint.mask, Value::Several(caller.into_iter().chain(listed(joint.values.as_ref())).collect()))
+    });
+    out.push(Dimension { classes: who.collect(), widened: None });
+    let mut met: HashSet<Mask<W>> = HashSet::new();
+    let network = network.iter().filter(|joint| met.insert(joint.mask));
+    let network = network.map(|joint| (joint.mask, Value::Several(listed(joint.values.as_ref()).collect())));
+    out.push(Dimension { classes: network.collect(), widened: None });
     out.sort_by_key(|d| d.classes.len());
     Ok((out, widened))
 }
 
-fn caller(values: &[Value]) -> Option<&Principal> {
-    values.iter().find_map(|v| if let Value::Principal(p) = v { Some(p) } else { None })
+/// Classes of keys that go together.
+struct Joint<const W: usize> {
+    mask: Mask<W>,
+    /// What decides with which others they go together.
+    kind: usize,
+    values: Option<Rc<Link>>,
 }
 
-/// What can go together.
+/// Values, the last first: most of them are shared.
+struct Link {
+    value: Rc<Value>,
+    before: Option<Rc<Link>>,
+}
+
+fn listed(mut at: Option<&Rc<Link>>) -> impl Iterator<Item = Value> + use<'_> {
+    std::iter::from_fn(move || {
+        let link = at?;
+        at = link.before.as_ref();
+        Some(Value::clone(&link.value))
+    })
+}
+
+/// What can go together. `goes`: the kind that comes of a kind and a value, `None` where the two exclude each other. Since only the
+/// kind counts for what follows, one of each kind and mask is kept.
 fn joined<const W: usize>(
-    before: &[(Mask<W>, Vec<Value>)],
+    before: &[Joint<W>],
     key: &str,
-    classes: &[(Mask<W>, Option<Vec<String>>)],
-    can_be: impl Fn(&[Value], Option<&[String]>) -> bool,
-) -> Result<Vec<(Mask<W>, Vec<Value>)>, Capped> {
+    classes: Vec<(Mask<W>, Option<Vec<String>>)>,
+    goes: impl Fn(usize, Option<&[String]>) -> Option<usize>,
+) -> Result<Vec<Joint<W>>, Capped> {
+    let classes: Vec<(Mask<W>, Rc<Value>, Option<Vec<String>>)> = classes
+        .into_iter()
+        .map(|(mask, values)| (mask, Rc::new(Value::Key(key.to_owned(), values.clone())), values))
+        .collect();
     let mut out = Vec::new();
-    for (mask, values) in before {
-        for (of, value) in classes {
-            if can_be(values, value.as_deref()) {
-                let value = Value::Key(key.to_owned(), value.clone());
-                out.push((mask.and(*of), [values.as_slice(), &[value]].concat()));
+    let mut known: HashSet<(usize, Mask<W>)> = HashSet::new();
+    for joint in before {
+        for (of, value, values) in &classes {
+            let Some(kind) = goes(joint.kind, values.as_deref()) else { continue };
+            let mask = joint.mask.and(*of);
+            if known.insert((kind, mask)) {
+                let link = Link { value: Rc::clone(value), before: joint.values.clone() };
+                out.push(Joint { mask, kind, values: Some(Rc::new(link)) });
             }
         }
     }

@@ -261,3 +261,28 @@ fn nobody_untrusted_is_allowed_outside_a_finding() {
     assert!(open > done / 200, "{open} of {done} are too few to show anything");
     let _ = Value::Null;
 }
+
+/// How long the analysis of a random bucket takes. Printed, not judged.
+#[test]
+#[ignore = "a measurement; run with --ignored --nocapture"]
+fn measure_outsiders() {
+    let mut dice = Dice::new(5);
+    let issuers = services::issuers();
+    let mut times: Vec<(std::time::Duration, String)> = Vec::new();
+    for _ in 0..2_000 {
+        let bucket = a_bucket(&mut dice);
+        let text = bucket.config["GetBucketPolicy"]["Policy"].as_str().unwrap().to_owned();
+        let zone = Zone { organization: true, ..Zone::default() };
+        let estate = Estate { resources: vec![bucket], organization: Some(organization()), rcps: Vec::new(), zone };
+        let around = Surroundings::of(&estate);
+        let start = std::time::Instant::now();
+        analyse_one(&around, &estate.resources[0], &issuers).unwrap();
+        times.push((start.elapsed(), text));
+    }
+    times.sort();
+    for at in [1_000, 1_800, 1_980, 1_999] {
+        println!("{at} of 2000: {:?}", times[at].0);
+    }
+    println!("slowest: {}", times[1_999].1);
+    println!("sum {:?}", times.iter().map(|t| t.0).sum::<std::time::Duration>());
+}
