@@ -1,7 +1,7 @@
 //! An estate: what exists, whom it belongs to, and which control policies stand above it (access.md 2).
 
 use crate::bundle::{Kind, Part};
-use crate::external::{Analysis, Facts, external};
+use crate::external::{Analysis, external};
 use crate::services;
 use crate::world::{World, Zone};
 use model::{Organization, OrganizationPolicy, Resource};
@@ -79,22 +79,16 @@ impl<'e> Surroundings<'e> {
 #[must_use]
 pub fn analyse(estate: &Estate) -> Vec<(usize, Analysis)> {
     let surroundings = Surroundings::of(estate);
-    let issuers = services::issuers();
     (0..estate.resources.len())
-        .filter_map(|at| Some((at, analyse_one(&surroundings, estate.resources.get(at)?, &issuers)?)))
+        .filter_map(|at| Some((at, analyse_one(&surroundings, estate.resources.get(at)?)?)))
         .collect()
 }
 
 /// One resource; `None` for a type that others cannot be granted access to by itself.
 #[must_use]
-pub fn analyse_one(
-    surroundings: &Surroundings<'_>,
-    resource: &Resource,
-    issuers: &[crate::external::Issuer],
-) -> Option<Analysis> {
+pub fn analyse_one(surroundings: &Surroundings<'_>, resource: &Resource) -> Option<Analysis> {
     let bundle = services::bundle(resource, surroundings)?;
     let estate = surroundings.estate;
     let world = World::new(&resource.account, estate.organization.as_ref(), &estate.zone);
-    let harmless = services::harmless(&resource.kind);
-    Some(external(&bundle, &world, &estate.zone, &Facts { harmless: &harmless, issuers }))
+    Some(external(&bundle, &world, &estate.zone))
 }

@@ -7,6 +7,8 @@
 pub mod decide;
 mod matching;
 
+pub(crate) use matching::wild;
+
 use crate::policy::{
     Base, Condition, Document, Effect, PrincipalKind, Principals, Quantifier, Statement, Word, Words,
 };

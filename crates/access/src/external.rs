@@ -23,27 +23,11 @@ use crate::finding::{
 };
 use crate::policy::{Document, Effect, PrincipalKind, Principals, Quantifier, Statement, Version, Word, Words};
 use crate::request::Request;
+use crate::services::tables;
 use crate::symbolic::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
 use crate::world::{World, Zone};
 use group::{Group, Key, groups};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What is known beyond the documents.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'f> {
-    /// Services that a foreign account cannot make act on this kind of resource.
-    pub harmless: &'f [&'f str],
-    /// Providers that many tenants share, and the claims that tell them apart.
-    pub issuers: &'f [Issuer],
-}
-
-/// A provider of tokens that anybody can have a tenant at.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Issuer {
-    pub host: String,
-    /// Claims that bind a tenant, and how many of the parts of a value (cut at `:` and `/`) must be without a wildcard.
-    pub binding: Vec<(String, usize)>,
-}
 
 /// What the analysis of one resource says.
 #[derive(Clone, PartialEq, Debug)]
@@ -57,7 +41,6 @@ struct Question<'b> {
     bundle: &'b Bundle,
     world: &'b World<'b>,
     zone: &'b Document,
-    facts: &'b Facts<'b>,
     rows: Vec<Row<'b>>,
     /// Rows of the resource's own documents, in their order.
     own: Vec<(usize, At)>,
@@ -92,16 +75,16 @@ const IDENTITY: [&str; 13] = [
 
 /// Who outside can reach a resource, and what holds others back.
 #[must_use]
-pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone, facts: &Facts<'_>) -> Analysis {
+pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone) -> Analysis {
     let mut own_zone = zone.clone();
     own_zone.canonical.extend(bundle.canonical.iter().cloned());
     let mut findings = Vec::new();
     let not_public = |reason: &str| Public { semantic: false, aws_rule: None, reason: reason.to_owned() };
-    let Ok(trusted) = world.zone(&own_zone, facts.harmless) else {
+    let Ok(trusted) = world.zone(&own_zone, &harmless(bundle)) else {
         return Analysis { findings, public: not_public("the zone of trust cannot be read") };
     };
     let made = Made::of(bundle, world);
-    let question = Question::new(bundle, world, &trusted, facts, &made);
+    let question = Question::new(bundle, world, &trusted, &made);
     let any: Vec<usize> = question.own.iter().filter(|(row, _)| question.is_allow(*row)).map(|(row, _)| *row).collect();
     match cells(&question.rows, &any, &[question.scope], world) {
         Ok(cells) => findings.extend(question.findings(&cells)),
@@ -120,6 +103,18 @@ pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone, facts: &Facts<'
     }
     findings.sort_by(|a, b| (a.rule, &a.principal, &a.condition).cmp(&(b.rule, &b.principal, &b.condition)));
     Analysis { findings, public }
+}
+
+/// Services that a bundle names, which nobody outside can make act on it.
+fn harmless(bundle: &Bundle) -> Vec<&str> {
+    let context = if bundle.kind == "AWS::IAM::Role" { "trust" } else { "resource" };
+    let named = bundle.parts.iter().flat_map(|p| &p.document.statements).filter_map(|s| s.principal.as_ref());
+    let hosts: BTreeSet<&str> = named
+        .flat_map(|p| &p.values)
+        .filter(|(kind, w)| *kind == PrincipalKind::Service && tables::is_inside(&w.text, context))
+        .map(|(_, w)| w.text.as_str())
+        .collect();
+    hosts.into_iter().collect()
 }
 
 /// Statements that stand in no document: what is told apart, and nothing else.
@@ -246,8 +241,7 @@ impl<'b> Question<'b> {
         bundle: &'b Bundle,
         world: &'b World<'b>,
         zone: &'b Document,
-        facts: &'b Facts<'b>,
-        made: &'b Made,
+            made: &'b Made,
     ) -> Question<'b> {
         let mut rows: Vec<Row<'b>> = Vec::new();
         let mut add = |document: &'b Document, statement: &'b Statement| {
@@ -283,7 +277,7 @@ impl<'b> Question<'b> {
             let row = add(&made.document, statement);
             atoms.push(Atom::Value { row, key: key.clone(), operator: operator.clone(), text });
         }
-        Question { bundle, world, zone, facts, rows, own, levels, trusted, scope, atoms }
+        Question { bundle, world, zone, rows, own, levels, trusted, scope, atoms }
     }
 
     fn is_allow(&self, row: usize) -> bool {

@@ -6,68 +6,24 @@ mod lambda;
 mod role;
 pub mod s3;
 mod shared;
+pub mod tables;
 
 use crate::bundle::{Bundle, Callers, Form, Kind, Part, Unread};
 use crate::estate::Surroundings;
-use crate::external::Issuer;
 use model::Resource;
 use serde_json::Value;
 
-/// A kind of resource whose one policy says all.
-struct Plain {
-    kind: &'static str,
-    /// Where the policy's text stands: operation of the API, JSON pointer in its answer.
-    operation: &'static str,
-    pointer: &'static str,
-    /// IAM action behind the operation.
-    permission: &'static str,
-    actions: &'static [&'static str],
-    /// What stands behind the ARN in the resources that the policy can name, with the resource type's name.
-    forms: &'static [(&'static str, &'static str)],
-    /// It answers unsigned requests.
-    anonymous: bool,
-}
-
-const fn plain(
-    kind: &'static str,
-    operation: &'static str,
-    pointer: &'static str,
-    permission: &'static str,
-    actions: &'static [&'static str],
-    forms: &'static [(&'static str, &'static str)],
-    anonymous: bool,
-) -> Plain {
-    Plain { kind, operation, pointer, permission, actions, forms, anonymous }
-}
-
-const ITSELF: &[(&str, &str)] = &[("", "")];
-
-/// Sources: the guides of the services, and IAM reference_aws-services-that-work-with-iam.
-const PLAIN: &[Plain] = &[
-    plain("AWS::SQS::Queue", "GetQueueAttributes", "/Attributes/Policy", "sqs:GetQueueAttributes", &["sqs:*"], ITSELF, true),
-    plain("AWS::SNS::Topic", "GetTopicAttributes", "/Attributes/Policy", "sns:GetTopicAttributes", &["sns:*"], ITSELF, true),
-    plain("AWS::SecretsManager::Secret", "GetResourcePolicy", "/ResourcePolicy", "secretsmanager:GetResourcePolicy", &["secretsmanager:*"], ITSELF, false),
-    plain("AWS::ECR::Repository", "GetRepositoryPolicy", "/policyText", "ecr:GetRepositoryPolicy", &["ecr:*"], ITSELF, false),
-    plain("AWS::EFS::FileSystem", "DescribeFileSystemPolicy", "/Policy", "elasticfilesystem:DescribeFileSystemPolicy", &["elasticfilesystem:*"], ITSELF, true),
-    plain("AWS::DynamoDB::Table", "GetResourcePolicy", "/Policy", "dynamodb:GetResourcePolicy", &["dynamodb:*"], &[("", "table"), ("/index/*", "index"), ("/stream/*", "stream")], false),
-    plain("AWS::OpenSearchService::Domain", "DescribeDomain", "/DomainStatus/AccessPolicies", "es:DescribeDomain", &["es:*"], &[("", "domain"), ("/*", "")], true),
-    plain("AWS::ApiGateway::RestApi", "GetRestApi", "/policy", "apigateway:GET", &["execute-api:*"], &[("", ""), ("/*", "")], true),
-    plain("AWS::Events::EventBus", "DescribeEventBus", "/Policy", "events:DescribeEventBus", &["events:*"], ITSELF, false),
-    plain("AWS::Backup::BackupVault", "GetBackupVaultAccessPolicy", "/Policy", "backup:GetBackupVaultAccessPolicy", &["backup:*"], ITSELF, false),
-    plain("AWS::Kinesis::Stream", "GetResourcePolicy", "/Policy", "kinesis:GetResourcePolicy", &["kinesis:*"], ITSELF, false),
-    plain("AWS::Lambda::LayerVersion", "GetLayerVersionPolicy", "/Policy", "lambda:GetLayerVersionPolicy", &["lambda:GetLayerVersion"], ITSELF, false),
-    plain("AWS::MediaStore::Container", "GetContainerPolicy", "/Policy", "mediastore:GetContainerPolicy", &["mediastore:*"], &[("", ""), ("/*", "")], true),
-    plain("AWS::CodeArtifact::Repository", "GetRepositoryPermissionsPolicy", "/policy/document", "codeartifact:GetRepositoryPermissionsPolicy", &["codeartifact:*"], ITSELF, false),
-    plain("AWS::CodeArtifact::Domain", "GetDomainPermissionsPolicy", "/policy/document", "codeartifact:GetDomainPermissionsPolicy", &["codeartifact:*"], ITSELF, false),
-    plain("AWS::ACMPCA::CertificateAuthority", "GetPolicy", "/Policy", "acm-pca:GetPolicy", &["acm-pca:*"], ITSELF, false),
-    plain("AWS::SES::EmailIdentity", "GetEmailIdentityPolicies", "/Policies/*", "ses:GetEmailIdentityPolicies", &["ses:*"], ITSELF, false),
-    plain("AWS::Logs::Destination", "DescribeDestinations", "/accessPolicy", "logs:DescribeDestinations", &["logs:*"], ITSELF, false),
-    plain("AWS::Glacier::Vault", "GetVaultAccessPolicy", "/policy/Policy", "glacier:GetVaultAccessPolicy", &["glacier:*"], ITSELF, false),
+/// Kinds that answer unsigned requests.
+const ANONYMOUS: [&str; 8] = [
+    "AWS::ApiGateway::RestApi",
+    "AWS::EFS::FileSystem",
+    "AWS::Elasticsearch::Domain",
+    "AWS::MediaStore::Container",
+    "AWS::OpenSearchService::Domain",
+    "AWS::S3::MultiRegionAccessPoint",
+    "AWS::SNS::Topic",
+    "AWS::SQS::Queue",
 ];
-
-/// Prefixes of services that resource control policies bind (ORG orgs_manage_policies_rcps, "List of AWS services that support RCPs").
-const RCP_SERVICES: [&str; 8] =
-    ["s3", "sts", "kms", "sqs", "secretsmanager", "cognito-identity", "ecr", "dynamodb"];
 
 /// The documents that decide about a resource; `None` for a type that has none.
 #[must_use]
@@ -81,11 +37,11 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
         "AWS::EC2::Snapshot" => shared::ebs_snapshot(resource, around),
         "AWS::EC2::Image" => shared::image(resource, around),
         "AWS::RDS::DBSnapshot" | "AWS::RDS::DBClusterSnapshot" => shared::rds_snapshot(resource),
-        kind => one_policy(resource, PLAIN.iter().find(|p| p.kind == kind)?),
+        kind => one_policy(resource, &tables::stand(kind)?)?,
     };
     let service = out.actions.first().and_then(|a| a.split(':').next()).unwrap_or_default();
     let has_organization = around.estate.organization.is_some();
-    let rcp = if RCP_SERVICES.contains(&service) {
+    let rcp = if tables::is_bound_by_rcps(service) {
         out.levels = around.levels(&resource.account);
         match (has_organization, out.levels.is_empty()) {
             (false, _) => "unknown",
@@ -99,15 +55,30 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
     Some(out)
 }
 
-fn one_policy(resource: &Resource, of: &Plain) -> Bundle {
-    let mut out = blank(resource, of.actions, of.anonymous);
-    out.forms = of
-        .forms
-        .iter()
-        .map(|(behind, name)| Form { name: (*name).to_owned(), pattern: format!("{}{behind}", resource.arn) })
-        .collect();
-    out.policy(resource, of.operation, of.pointer, of.permission);
-    out
+/// A kind of which one policy says all; `None` where an answer holds no policy.
+fn one_policy(resource: &Resource, of: &tables::Stand) -> Option<Bundle> {
+    let is_name = |p: &&str| p.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if of.operation == "-" || !of.prefixes.iter().all(|p| is_name(&p)) {
+        return None;
+    }
+    let mut out = blank(resource, &[], ANONYMOUS.contains(&of.kind));
+    out.actions = match of.kind {
+        "AWS::SecretsManager::Secret" => tables::secret_operations(),
+        "AWS::Lambda::LayerVersion" => vec!["lambda:GetLayerVersion".to_owned()],
+        _ => of.prefixes.iter().map(|p| format!("{p}:*")).collect(),
+    };
+    let pattern = |text: &str| match text.strip_prefix("arn") {
+        Some(behind) if !behind.starts_with(":aws:") => format!("{}{behind}", resource.arn),
+        _ if text == "any" => "*".to_owned(),
+        _ => text
+            .replace("{region}", &resource.region)
+            .replace("{account}", &resource.account)
+            .replace("{name}", &resource.name),
+    };
+    out.forms = of.resources.iter().map(|r| Form { name: String::new(), pattern: pattern(r) }).collect();
+    let prefix = of.prefixes.first().copied().unwrap_or_default();
+    out.policy(resource, of.operation, of.pointer, &format!("{prefix}:{}", of.operation));
+    Some(out)
 }
 
 /// A bundle without documents.
@@ -174,20 +145,5 @@ impl Bundle {
         if !statements.is_empty() {
             self.parts.extend(Part::made(kind, name, statements));
         }
-    }
-}
-
-/// Providers of tokens that many tenants share (access.md 7).
-#[must_use]
-pub fn issuers() -> Vec<Issuer> {
-    role::issuers()
-}
-
-/// Services that nobody outside can make act on a kind of resource.
-#[must_use]
-pub fn harmless(kind: &str) -> Vec<&'static str> {
-    match kind {
-        "AWS::IAM::Role" => role::harmless(),
-        _ => Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use crate::request::Context;
 use std::net::IpAddr;
 
 /// `*` and `?` against a text.
-pub(super) fn wild(pattern: &str, value: &str) -> bool {
+pub(crate) fn wild(pattern: &str, value: &str) -> bool {
     let pieces = pieces(pattern, Syntax { wildcards: true, variables: false });
     glob(&pieces, &value.chars().collect::<Vec<_>>())
 }

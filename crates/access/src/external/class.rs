@@ -2,7 +2,8 @@
 
 use super::Question;
 use crate::finding::Rule;
-use crate::policy::{Base, Condition};
+use crate::policy::{Base, Condition, Quantifier};
+use crate::services::tables;
 use crate::request::{Principal, Request};
 use crate::symbolic::Cell;
 use std::collections::BTreeSet;
@@ -113,33 +114,32 @@ impl Question<'_> {
     /// A provider that many share binds only with a claim that tells its tenants apart.
     fn bound_tenant(&self, provider: &str, request: &Request) -> Option<Rule> {
         let host = provider.rsplit("oidc-provider/").next().unwrap_or(provider);
-        let Some(issuer) = self.facts.issuers.iter().find(|i| host == i.host || host.starts_with(&format!("{}/", i.host)))
-        else {
+        let host = host.strip_suffix('/').unwrap_or(host);
+        if !tables::is_shared(host) {
             return Some(Rule::Federated);
-        };
-        issuer
-            .binding
+        }
+        let prefix = format!("{}:", host.to_ascii_lowercase());
+        request
+            .context
             .iter()
-            .any(|(claim, parts)| {
-                let key = format!("{}:{claim}", host.to_ascii_lowercase());
-                let Some([value]) = request.context.get(&key).map(Vec::as_slice) else { return false };
-                self.is_bound_claim(&key, value, *parts)
+            .any(|(key, values)| {
+                let (Some(claim), [value]) = (key.strip_prefix(&prefix), values.as_slice()) else { return false };
+                self.is_bound_claim(host, key, claim, value)
             })
             .then_some(Rule::Federated)
     }
 
-    /// Whether the value is one because a document writes its first parts out.
-    fn is_bound_claim(&self, key: &str, value: &str, parts: usize) -> bool {
-        let cut = |text: &str| -> Vec<String> { text.split([':', '/']).take(parts).map(str::to_owned).collect() };
-        let of = cut(value);
+    /// Whether a test of the claim that this value meets admits one tenant only, whichever of its values is met.
+    fn is_bound_claim(&self, host: &str, key: &str, claim: &str, value: &str) -> bool {
         self.conditions(key).any(|c| {
-            !c.operator.negated
-                && c.values.iter().any(|w| {
-                    let named = cut(&w.text);
-                    let is_open = |p: &String| c.operator.has_wildcards() && p.contains(['*', '?']);
-                    // A prefix that ends in the last part binds only when that part is whole.
-                    let is_whole = w.text.split([':', '/']).count() > parts || !is_open(&w.text);
-                    named.len() == parts && named == of && !named.iter().any(is_open) && is_whole
+            let operator = c.operator;
+            !operator.negated
+                && !operator.if_exists
+                && operator.quantifier != Quantifier::ForAllValues
+                && c.values.iter().all(|w| tables::binds(host, claim, &w.text, operator.has_wildcards()))
+                && c.values.iter().any(|w| match operator.has_wildcards() {
+                    true => crate::eval::wild(&w.text, value),
+                    false => w.text == value || operator.base == Base::StringEqualsIgnoreCase,
                 })
         })
     }

@@ -5,41 +5,14 @@ use crate::bundle::{Bundle, Form, Kind};
 use model::Resource;
 use serde_json::{Map, Value, json};
 
-/// Operations that another account can use.
-const CROSS_ACCOUNT: [&str; 24] = [
-    "kms:CreateGrant",
-    "kms:Decrypt",
-    "kms:DeriveSharedSecret",
-    "kms:DescribeKey",
-    "kms:Encrypt",
-    "kms:GenerateDataKey",
-    "kms:GenerateDataKeyPair",
-    "kms:GenerateDataKeyPairWithoutPlaintext",
-    "kms:GenerateDataKeyWithoutPlaintext",
-    "kms:GenerateMac",
-    "kms:GetKeyRotationStatus",
-    "kms:GetPublicKey",
-    "kms:ListGrants",
-    "kms:ListRetirableGrants",
-    "kms:ReEncryptFrom",
-    "kms:ReEncryptTo",
-    "kms:RetireGrant",
-    "kms:RevokeGrant",
-    "kms:Sign",
-    "kms:Verify",
-    "kms:VerifyMac",
-    "kms:ReEncrypt*",
-    "kms:GenerateDataKey*",
-    "kms:GenerateDataKeyPair*",
-];
-
 /// `None` for a key that AWS manages: nobody can share it.
 pub(super) fn key(resource: &Resource) -> Option<Bundle> {
     let facts = resource.answer("DescribeKey").ok().flatten();
     if facts.and_then(|a| a.pointer("/KeyMetadata/KeyManager")).and_then(Value::as_str) == Some("AWS") {
         return None;
     }
-    let mut out = blank(resource, &CROSS_ACCOUNT, false);
+    let mut out = blank(resource, &[], false);
+    out.actions = super::tables::kms_operations();
     out.forms = vec![Form { name: String::new(), pattern: resource.arn.clone() }];
     out.policy(resource, "GetKeyPolicy", "/Policy", "kms:GetKeyPolicy");
     let grants = out.answer(resource, "ListGrants", "kms:ListGrants");

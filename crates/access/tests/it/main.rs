@@ -13,3 +13,4 @@ mod external;
 #[cfg(test)]
 mod generate;
 mod outsiders;
+mod traps;

@@ -214,7 +214,6 @@ fn nobody_untrusted_is_allowed_outside_a_finding() {
     let pairs: usize = std::env::var("AVOUCH_PAIRS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
     let seed: u64 = std::env::var("AVOUCH_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(7);
     let mut dice = Dice::new(seed);
-    let issuers = services::issuers();
     let (per_policy, mut done, mut open, mut findings, mut possible) = (100, 0, 0, 0, 0);
     while done < pairs {
         let bucket = a_bucket(&mut dice);
@@ -225,7 +224,7 @@ fn nobody_untrusted_is_allowed_outside_a_finding() {
         let around = Surroundings::of(&estate);
         let of = &estate.resources[0];
         let bundle: Bundle = services::bundle(of, &around).unwrap();
-        let analysis = analyse_one(&around, of, &issuers).unwrap();
+        let analysis = analyse_one(&around, of).unwrap();
         let world = World::new(&of.account, estate.organization.as_ref(), &estate.zone);
         let mut own_zone = estate.zone.clone();
         own_zone.canonical.insert("own".to_owned());
@@ -267,7 +266,6 @@ fn nobody_untrusted_is_allowed_outside_a_finding() {
 #[ignore = "a measurement; run with --ignored --nocapture"]
 fn measure_outsiders() {
     let mut dice = Dice::new(5);
-    let issuers = services::issuers();
     let mut times: Vec<(std::time::Duration, String)> = Vec::new();
     for _ in 0..2_000 {
         let bucket = a_bucket(&mut dice);
@@ -276,7 +274,7 @@ fn measure_outsiders() {
         let estate = Estate { resources: vec![bucket], organization: Some(organization()), rcps: Vec::new(), zone };
         let around = Surroundings::of(&estate);
         let start = std::time::Instant::now();
-        analyse_one(&around, &estate.resources[0], &issuers).unwrap();
+        analyse_one(&around, &estate.resources[0]).unwrap();
         times.push((start.elapsed(), text));
     }
     times.sort();
