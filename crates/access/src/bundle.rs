@@ -5,6 +5,7 @@ use crate::catalog;
 use crate::json::line_column;
 use crate::policy::{Document, DocumentError, Duplicates, Statement, parse};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Where a document comes from.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -45,8 +46,24 @@ pub struct Part {
     /// Where it was read: `GetBucketPolicy`, `rcp/p-123`.
     pub name: String,
     pub document: Document,
-    /// By statement: the setting that takes a grant's effect away.
-    pub stopped_by: Vec<Option<&'static str>>,
+    /// By statement: what takes a grant's effect away.
+    pub stopped_by: Vec<Option<Stop>>,
+}
+
+/// Something other than a statement that takes a grant's effect away.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Stop {
+    pub name: &'static str,
+    /// It cannot be switched off: the grant is dead, not held back.
+    pub is_final: bool,
+}
+
+/// Documents of which one must allow and none may deny.
+#[derive(Clone, Debug)]
+pub struct Level {
+    pub parts: Vec<Part>,
+    /// What it does not allow is dead, not held back.
+    pub is_final: bool,
 }
 
 impl Part {
@@ -104,14 +121,20 @@ pub struct Bundle {
     pub region: String,
     /// Any of them may allow, each of them may deny.
     pub parts: Vec<Part>,
-    /// Levels of control policies: in each of them one must allow and none may deny.
-    pub levels: Vec<Vec<Part>>,
+    /// Levels of control policies, and whatever else must allow too.
+    pub levels: Vec<Level>,
     /// Actions that others can use on it, as a policy writes them.
     pub actions: Vec<String>,
     pub forms: Vec<Form>,
     pub callers: Callers,
     /// Canonical ids of its own account.
     pub canonical: Vec<String>,
+    /// Further statements of the zone of trust, which allow what is judged elsewhere or belongs to the owner.
+    pub trust: Vec<Value>,
+    /// Keys that have one value whoever asks, in lower case.
+    pub fixed: BTreeMap<String, String>,
+    /// The pool of identities that its trust policy names lets in guests.
+    pub guests: bool,
     /// What could not be read: operation, permission, why.
     pub unknown: Vec<Unread>,
     /// Whether AWS's own rule calls it public, and why; `None`: AWS has none for it.

@@ -1,19 +1,29 @@
 //! An estate: what exists, whom it belongs to, and which control policies stand above it (access.md 2).
 
-use crate::bundle::{Kind, Part};
+use crate::bundle::{Kind, Level, Part};
 use crate::external::{Analysis, external};
 use crate::services;
 use crate::world::{World, Zone};
-use model::{Organization, OrganizationPolicy, Resource};
+use crate::bundle::Bundle;
+use model::{Organization, OrganizationPolicy, Resource, Time};
 use std::collections::BTreeMap;
 
 /// What is analysed together.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Estate {
     pub resources: Vec<Resource>,
     pub organization: Option<Organization>,
     pub rcps: Vec<OrganizationPolicy>,
     pub zone: Zone,
+    /// What ended before is over; `Time::NONE`: nothing is known to be.
+    pub as_of: Time,
+}
+
+impl Default for Estate {
+    fn default() -> Estate {
+        let zone = Zone::default();
+        Estate { resources: Vec::new(), organization: None, rcps: Vec::new(), zone, as_of: Time::NONE }
+    }
 }
 
 /// The parts of an estate that decide about several resources.
@@ -22,6 +32,9 @@ pub struct Surroundings<'e> {
     pub estate: &'e Estate,
     /// Facts about accounts, by account.
     accounts: BTreeMap<&'e str, &'e Resource>,
+    by_arn: BTreeMap<&'e str, &'e Resource>,
+    /// Unique ids of users and roles, with their accounts.
+    ids: BTreeMap<&'e str, &'e str>,
     /// Control policies as documents, by what they are attached to.
     rcps: BTreeMap<&'e str, Vec<Part>>,
     /// Control policies that cannot be read.
@@ -45,7 +58,19 @@ impl<'e> Surroundings<'e> {
                 Err(e) => broken.push(format!("rcp/{}: {e}", policy.id)),
             }
         }
-        Surroundings { estate, accounts, rcps, broken }
+        let mut ids = BTreeMap::new();
+        for resource in &estate.resources {
+            let of = match resource.kind.as_str() {
+                "AWS::IAM::Role" => resource.config.get("GetRole").and_then(|a| a.pointer("/Role/RoleId")),
+                "AWS::IAM::User" => resource.config.get("GetUser").and_then(|a| a.pointer("/User/UserId")),
+                _ => None,
+            };
+            if let Some(id) = of.and_then(serde_json::Value::as_str) {
+                ids.insert(id, resource.account.as_str());
+            }
+        }
+        let by_arn = estate.resources.iter().map(|r| (r.arn.as_str(), r)).collect();
+        Surroundings { estate, accounts, by_arn, ids, rcps, broken }
     }
 
     /// Facts about an account.
@@ -54,10 +79,32 @@ impl<'e> Surroundings<'e> {
         self.accounts.get(account).copied()
     }
 
+    /// A resource by its type and ARN.
+    #[must_use]
+    pub fn find(&self, kind: &str, arn: &str) -> Option<&'e Resource> {
+        self.by_arn.get(arn).copied().filter(|r| r.kind == kind)
+    }
+
+    /// Statements that trust users and roles of trusted accounts by their unique ids, as far as a bundle names them.
+    #[must_use]
+    pub fn own_ids(&self, bundle: &Bundle) -> Vec<serde_json::Value> {
+        let world = World::new(&bundle.account, self.estate.organization.as_ref(), &self.estate.zone);
+        let conditions = bundle.parts.iter().flat_map(|p| &p.document.statements).flat_map(|s| &s.conditions);
+        let named: Vec<&str> = conditions
+            .filter(|c| c.name() == "aws:userid")
+            .flat_map(|c| c.values.iter().filter_map(|w| w.text.split(':').next()))
+            .filter(|id| self.ids.get(id).is_some_and(|account| world.trusted.contains(account)))
+            .collect();
+        let of: Vec<String> = named.iter().flat_map(|id| [(*id).to_owned(), format!("{id}:*")]).collect();
+        let statement = serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*",
+            "Condition": {"StringLike": {"aws:userid": of}}});
+        if of.is_empty() { Vec::new() } else { vec![statement] }
+    }
+
     /// Resource control policies over an account: those of the root, of each unit, of the account itself. Nothing binds the management
     /// account (ORG orgs_manage_policies_rcps). `RCPFullAWSAccess` stands everywhere and cannot be taken away.
     #[must_use]
-    pub fn levels(&self, account: &str) -> Vec<Vec<Part>> {
+    pub fn levels(&self, account: &str) -> Vec<Level> {
         let Some(organization) = self.estate.organization.as_ref().filter(|o| o.management_account != account)
         else {
             return Vec::new();
@@ -69,7 +116,7 @@ impl<'e> Surroundings<'e> {
         attached
             .map(|of| {
                 let full = Part::made(Kind::Rcp, "RCPFullAWSAccess", std::slice::from_ref(&everything));
-                of.iter().cloned().chain(full).collect()
+                Level { parts: of.iter().cloned().chain(full).collect(), is_final: false }
             })
             .collect()
     }
@@ -89,6 +136,14 @@ pub fn analyse(estate: &Estate) -> Vec<(usize, Analysis)> {
 pub fn analyse_one(surroundings: &Surroundings<'_>, resource: &Resource) -> Option<Analysis> {
     let bundle = services::bundle(resource, surroundings)?;
     let estate = surroundings.estate;
-    let world = World::new(&resource.account, estate.organization.as_ref(), &estate.zone);
-    Some(external(&bundle, &world, &estate.zone))
+    Some(external(&bundle, &world_of(estate, &bundle), &estate.zone))
+}
+
+/// The world around one resource.
+#[must_use]
+pub fn world_of<'e>(estate: &'e Estate, bundle: &'e Bundle) -> World<'e> {
+    let mut out = World::new(&bundle.account, estate.organization.as_ref(), &estate.zone);
+    out.as_of = estate.as_of.known();
+    out.fixed = Some(&bundle.fixed);
+    out
 }

@@ -75,7 +75,7 @@ pub fn misses(document: &Document, statement: &Statement, request: &Request, dou
     }
     let context = &request.context;
     if let (Some(listed), Some(principal)) = (&statement.principal, &request.principal)
-        && names(listed, principal) == listed.negated
+        && names(listed, principal, statement.effect == Effect::Allow && !listed.negated) == listed.negated
     {
         return Some(Part::Principal);
     }
@@ -98,14 +98,15 @@ pub fn misses(document: &Document, statement: &Statement, request: &Request, dou
     statement.conditions.iter().position(|c| !holds(document, c, context)).map(Part::Condition)
 }
 
-/// Whether a list names a principal.
-fn names(listed: &Principals, principal: &Principal) -> bool {
+/// Whether a list names a principal. `is_wide`: an ARN with wildcards, which the grammar forbids, names whoever it might.
+fn names(listed: &Principals, principal: &Principal, is_wide: bool) -> bool {
     listed.values.iter().any(|(kind, word)| match (kind, principal) {
         (PrincipalKind::Everyone, _) => true,
         (PrincipalKind::Aws, Principal::Service(_) | Principal::Federated(_)) => word.text == "*",
         (PrincipalKind::Aws, _) if word.text == "*" => true,
         (PrincipalKind::Aws, Principal::Iam(_) | Principal::Session { .. }) => {
             names_aws(&word.text, principal)
+                || (is_wide && principal.arn().is_some_and(|arn| wild(&word.text, arn)))
         }
         (PrincipalKind::Service, Principal::Service(host)) => word.text == *host,
         (PrincipalKind::Federated, Principal::Federated(provider)) => {

@@ -21,7 +21,9 @@ use crate::eval::{Doubt, outcome};
 use crate::finding::{
     ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who,
 };
-use crate::policy::{Document, Effect, PrincipalKind, Principals, Quantifier, Statement, Version, Word, Words};
+use crate::policy::{
+    Condition, Document, Effect, Operator, PrincipalKind, Principals, Quantifier, Statement, Version, Word, Words,
+};
 use crate::request::Request;
 use crate::services::tables;
 use crate::symbolic::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
@@ -73,6 +75,21 @@ const IDENTITY: [&str; 13] = [
     "kms:calleraccount",
 ];
 
+/// Keys of which every value that a document writes is told apart: what a request is classed by.
+fn is_told_apart(key: &str) -> bool {
+    const KEYS: [&str; 8] = [
+        "aws:sourceip",
+        "aws:sourcevpc",
+        "aws:sourcevpcarn",
+        "aws:sourcevpce",
+        "aws:vpceaccount",
+        "aws:vpceorgid",
+        "s3:dataaccesspointaccount",
+        "s3:dataaccesspointarn",
+    ];
+    KEYS.contains(&key) || IDENTITY.contains(&key) || crate::world::is_claim(key)
+}
+
 /// Who outside can reach a resource, and what holds others back.
 #[must_use]
 pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone) -> Analysis {
@@ -80,7 +97,7 @@ pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone) -> Analysis {
     own_zone.canonical.extend(bundle.canonical.iter().cloned());
     let mut findings = Vec::new();
     let not_public = |reason: &str| Public { semantic: false, aws_rule: None, reason: reason.to_owned() };
-    let Ok(trusted) = world.zone(&own_zone, &harmless(bundle)) else {
+    let Ok(trusted) = world.zone(&own_zone, &harmless(bundle), &trust(bundle, world)) else {
         return Analysis { findings, public: not_public("the zone of trust cannot be read") };
     };
     let made = Made::of(bundle, world);
@@ -115,6 +132,19 @@ fn harmless(bundle: &Bundle) -> Vec<&str> {
         .map(|(_, w)| w.text.as_str())
         .collect();
     hosts.into_iter().collect()
+}
+
+/// What else the owner trusts: providers of SAML in trusted accounts, and what the kind of resource adds.
+fn trust(bundle: &Bundle, world: &World<'_>) -> Vec<serde_json::Value> {
+    let named = bundle.parts.iter().flat_map(|p| &p.document.statements).filter_map(|s| s.principal.as_ref());
+    let own: BTreeSet<&str> = named
+        .flat_map(|p| &p.values)
+        .map(|(_, w)| w.text.as_str())
+        .filter(|t| t.contains(":saml-provider/") && t.split(':').nth(4).is_some_and(|a| world.trusted.contains(a)))
+        .collect();
+    let saml = (!own.is_empty())
+        .then(|| serde_json::json!({"Effect": "Allow", "Principal": {"Federated": own}, "Action": "*", "Resource": "*"}));
+    bundle.trust.iter().cloned().chain(saml).collect()
 }
 
 /// Statements that stand in no document: what is told apart, and nothing else.
@@ -184,7 +214,8 @@ impl Made {
         let (mut principals, mut values, mut keys) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut seen = BTreeSet::new();
         let mut accounts = BTreeSet::new();
-        let all = bundle.parts.iter().chain(bundle.levels.iter().flatten());
+        let mut lower: BTreeSet<(String, String)> = BTreeSet::new();
+        let all = bundle.parts.iter().chain(bundle.levels.iter().flat_map(|l| &l.parts));
         for statement in all.flat_map(|p| &p.document.statements) {
             for (kind, w) in statement.principal.iter().flat_map(|p| &p.values) {
                 if seen.insert((*kind, w.text.clone())) {
@@ -195,12 +226,28 @@ impl Made {
             for condition in &statement.conditions {
                 let key = condition.name();
                 condition.values.iter().for_each(|w| accounts.extend(class::accounts(&w.text)));
+                if condition.values.len() > 1 && is_told_apart(&key) {
+                    for value in &condition.values {
+                        let operator = condition.operator;
+                        let quantifier = match operator.quantifier {
+                            Quantifier::ForAllValues => Quantifier::ForAnyValue,
+                            quantifier => quantifier,
+                        };
+                        let operator = Operator { quantifier, negated: false, if_exists: false, ..operator };
+                        let one = Condition { operator, values: vec![value.clone()], ..condition.clone() };
+                        constants.push(Statement { conditions: vec![one], ..blank() });
+                    }
+                }
+                // Of ids in any case of letters only the one in lower case exists.
+                if matches!(key.as_str(), "aws:principalorgid" | "aws:sourceorgid") {
+                    lower.extend(condition.values.iter().map(|w| (key.clone(), w.text.to_ascii_lowercase())));
+                }
                 let is_split = IDENTITY.contains(&key.as_str())
                     && condition.values.len() > 1
                     && !condition.operator.negated
                     && condition.operator.quantifier != Quantifier::ForAllValues;
                 for value in condition.values.iter().filter(|_| is_split) {
-                    let one = crate::policy::Condition { values: vec![value.clone()], ..condition.clone() };
+                    let one = Condition { values: vec![value.clone()], ..condition.clone() };
                     let operator = condition.operator.to_string();
                     values.push((key.clone(), operator, Statement { conditions: vec![one], ..blank() }));
                 }
@@ -216,14 +263,19 @@ impl Made {
         // Somebody of an account that is named is told apart from anybody else.
         constants.extend(accounts.iter().map(|a| of_principal(PrincipalKind::Aws, a)));
         for key in &keys {
-            for value in world.constants(key) {
-                let operator = if value.ends_with('*') { "ForAnyValue:StringLike" } else { "ForAnyValue:StringEquals" };
-                let Some(operator) = crate::policy::Operator::read(operator) else { continue };
+            let known = lower.iter().filter(|(of, v)| of == key && !v.contains(['*', '?', '$'])).map(|(_, v)| v.clone());
+            for value in world.constants(key).into_iter().chain(known) {
                 let operator = match key.as_str() {
-                    "aws:principalorgpaths" => operator,
-                    _ => crate::policy::Operator { quantifier: Quantifier::Plain, ..operator },
+                    "aws:currenttime" | "aws:epochtime" => "DateGreaterThanEquals",
+                    _ if value.ends_with('*') => "ForAnyValue:StringLike",
+                    _ => "ForAnyValue:StringEquals",
                 };
-                let condition = crate::policy::Condition {
+                let Some(operator) = Operator::read(operator) else { continue };
+                let operator = match key.as_str() {
+                    "aws:principalorgpaths" | "cognito-identity.amazonaws.com:amr" => operator,
+                    _ => Operator { quantifier: Quantifier::Plain, ..operator },
+                };
+                let condition = Condition {
                     operator,
                     key: key.clone(),
                     values: vec![word(&value)],
@@ -261,7 +313,7 @@ impl<'b> Question<'b> {
             out
         };
         let own = of(&bundle.parts, None);
-        let levels = bundle.levels.iter().enumerate().map(|(at, level)| of(level, Some(at))).collect();
+        let levels = bundle.levels.iter().enumerate().map(|(at, level)| of(&level.parts, Some(at))).collect();
         let trusted = zone.statements.iter().map(|s| add(zone, s)).collect();
         let scope = add(&made.document, &made.scope);
         for statement in &made.constants {
@@ -287,7 +339,7 @@ impl<'b> Question<'b> {
     fn part(&self, at: At) -> Option<&'b Part> {
         match at.level {
             None => self.bundle.parts.get(at.part),
-            Some(level) => self.bundle.levels.get(level)?.get(at.part),
+            Some(level) => self.bundle.levels.get(level)?.parts.get(at.part),
         }
     }
 
@@ -322,7 +374,10 @@ impl<'b> Question<'b> {
     fn findings(&self, cells: &Cells) -> Vec<Finding> {
         let names = self.names(cells);
         let (open, held) = groups(self, cells, &names);
-        let mut out: Vec<Finding> = open.iter().map(|(key, group)| self.open(cells, &names, key, group)).collect();
+        let all: BTreeSet<usize> = open.values().flat_map(|group| group.open.iter().copied()).collect();
+        let is_small = self.are_networks_small(all.iter().filter_map(|at| cells.all.get(*at)));
+        let mut out: Vec<Finding> =
+            open.iter().map(|(key, group)| self.open(cells, &names, key, group, is_small)).collect();
         out.extend(held.iter().filter_map(|(key, group)| self.held(cells, &names, key, group)));
         out.extend(self.dead(cells));
         out
@@ -385,9 +440,9 @@ impl<'b> Question<'b> {
     }
 
     /// A finding that somebody can use.
-    fn open(&self, cells: &Cells, names: &[Actions], key: &Key, group: &Group) -> Finding {
+    fn open(&self, cells: &Cells, names: &[Actions], key: &Key, group: &Group, is_small: bool) -> Finding {
         let of: Vec<&Cell> = group.open.iter().filter_map(|at| cells.all.get(*at)).collect();
-        let classes: Vec<Rule> = of.iter().map(|cell| self.class(&cell.request, &of)).collect();
+        let classes: Vec<Rule> = of.iter().map(|cell| self.class(&cell.request, is_small)).collect();
         let rule = classes.iter().min().copied().unwrap_or(Rule::Account);
         let mut out = self.blank(rule);
         out.principal = key.who.clone();
@@ -509,15 +564,27 @@ impl<'b> Question<'b> {
             let is_dangling = self.statement(*at).and_then(|s| s.principal.as_ref()).is_some_and(|p| {
                 !p.values.is_empty() && p.values.iter().all(|(_, w)| w.text.starts_with("AROA") || w.text.starts_with("AIDA"))
             });
-            if !is_used && !is_dangling {
-                let mut finding = self.blank(Rule::DeadGrant);
-                finding.sources = self.source(*at).into_iter().collect();
-                finding.severity = 0;
-                finding.risk = vec!["no request of another account can use it".to_owned()];
-                finding.recommendation.text =
-                    "Remove the statement, or mend its actions, resource or conditions.".to_owned();
-                out.push(finding);
+            if is_used || is_dangling {
+                continue;
             }
+            let listed = self.statement(*at).and_then(|s| s.principal.as_ref()).filter(|p| !p.negated);
+            let values: Vec<&(PrincipalKind, Word)> = listed.iter().flat_map(|p| &p.values).collect();
+            let is_own = |(kind, w): &&(PrincipalKind, Word)| {
+                *kind == PrincipalKind::Aws
+                    && class::accounts(&w.text).iter().any(|a| self.world.trusted.contains(a.as_str()))
+            };
+            let outside = values.iter().filter(|v| !is_own(v)).map(|(_, w)| w.text.as_str()).collect::<Vec<_>>();
+            if outside.is_empty() && !values.is_empty() {
+                continue;
+            }
+            let who = if values.is_empty() { vec!["*"] } else { outside };
+            out.extend(who.into_iter().map(|who| {
+                let mut finding = self.blank(Rule::DeadGrant);
+                finding.principal.value = who.to_owned();
+                finding.sources = self.source(*at).into_iter().collect();
+                risk::rate_dead(&mut finding);
+                finding
+            }));
         }
         out
     }

@@ -10,8 +10,10 @@ pub mod tables;
 
 use crate::bundle::{Bundle, Callers, Form, Kind, Part, Unread};
 use crate::estate::Surroundings;
+use crate::policy::{Base, Quantifier, Version};
 use model::Resource;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Kinds that answer unsigned requests.
 const ANONYMOUS: [&str; 8] = [
@@ -31,7 +33,7 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
     let mut out = match resource.kind.as_str() {
         "AWS::S3::Bucket" => s3::bucket(resource, around),
         "AWS::S3::AccessPoint" => s3::access_point(resource, around),
-        "AWS::IAM::Role" => role::role(resource),
+        "AWS::IAM::Role" => role::role(resource, around)?,
         "AWS::KMS::Key" => kms::key(resource)?,
         "AWS::Lambda::Function" => lambda::function(resource),
         "AWS::EC2::Snapshot" => shared::ebs_snapshot(resource, around),
@@ -42,8 +44,10 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
     let service = out.actions.first().and_then(|a| a.split(':').next()).unwrap_or_default();
     let has_organization = around.estate.organization.is_some();
     let rcp = if tables::is_bound_by_rcps(service) {
-        out.levels = around.levels(&resource.account);
-        match (has_organization, out.levels.is_empty()) {
+        let levels = around.levels(&resource.account);
+        let is_empty = levels.is_empty();
+        out.levels.extend(levels);
+        match (has_organization, is_empty) {
             (false, _) => "unknown",
             (true, true) => "absent",
             (true, false) => "applied",
@@ -52,6 +56,14 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
         "absent"
     };
     out.layers.push(("rcp", rcp));
+    let organization = around.estate.organization.as_ref();
+    if let Some(member) = organization.and_then(|o| o.accounts.iter().find(|a| a.id == resource.account)) {
+        let id = organization.map(|o| o.id.clone()).unwrap_or_default();
+        out.fixed.insert("aws:resourceorgid".to_owned(), id);
+        out.fixed.insert("aws:resourceorgpaths".to_owned(), member.path.clone());
+    }
+    out.trust.extend(around.own_ids(&out));
+    settle(&mut out);
     Some(out)
 }
 
@@ -94,6 +106,9 @@ fn blank(resource: &Resource, actions: &[&str], anonymous: bool) -> Bundle {
         forms: vec![Form { name: String::new(), pattern: resource.arn.clone() }],
         callers: Callers { anonymous, canonical: false, services: true, federated: false },
         canonical: Vec::new(),
+        trust: Vec::new(),
+        fixed: BTreeMap::from([("aws:resourceaccount".to_owned(), resource.account.clone())]),
+        guests: false,
         unknown: Vec::new(),
         aws_public: None,
         layers: Vec::new(),
@@ -144,6 +159,42 @@ impl Bundle {
     fn made(&mut self, kind: Kind, name: &str, statements: &[Value]) {
         if !statements.is_empty() {
             self.parts.extend(Part::made(kind, name, statements));
+        }
+    }
+}
+
+/// Variables that have one value whoever asks are that value (IAM reference_policies_variables); and a fixed key that must equal a
+/// variable says that the variable has its value.
+fn settle(bundle: &mut Bundle) {
+    let fixed = bundle.fixed.clone();
+    let levels = bundle.levels.iter_mut().flat_map(|l| l.parts.iter_mut());
+    for part in bundle.parts.iter_mut().chain(levels) {
+        if part.document.version != Version::V2012 {
+            continue;
+        }
+        for condition in part.document.statements.iter_mut().flat_map(|s| s.conditions.iter_mut()) {
+            if condition.operator.base == Base::StringEquals
+                && condition.operator.quantifier == Quantifier::Plain
+                && let Some(value) = fixed.get(&condition.name())
+                && let [word] = condition.values.as_mut_slice()
+                && let Some(key) = word.text.strip_prefix("${").and_then(|t| t.strip_suffix('}'))
+                && !key.contains([',', '$'])
+                && !fixed.contains_key(&key.to_ascii_lowercase())
+                && !condition.operator.if_exists
+                && !condition.operator.negated
+            {
+                key.clone_into(&mut condition.key);
+                word.text.clone_from(value);
+                continue;
+            }
+            for word in condition.values.iter_mut().filter(|w| w.text.contains("${")) {
+                for (key, value) in &fixed {
+                    let at = word.text.to_ascii_lowercase().find(&format!("${{{key}}}"));
+                    if let Some(at) = at {
+                        word.text.replace_range(at..at + key.len() + 3, value);
+                    }
+                }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::policy::{Document, DocumentError, Duplicates, parse};
 use crate::request::{Principal, Request};
-use model::Organization;
+use model::{Organization, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +44,10 @@ pub struct World<'e> {
     pub organization: Option<&'e Organization>,
     /// Accounts that are trusted, the own among them.
     pub trusted: BTreeSet<&'e str>,
+    /// Keys that have one value whoever asks.
+    pub fixed: Option<&'e BTreeMap<String, String>>,
+    /// Requests are made then or later.
+    pub as_of: Option<Time>,
 }
 
 /// Keys that follow from who asks, or are there for one kind of caller only.
@@ -66,6 +70,11 @@ pub const OF_CALLER: [&str; 16] = [
     "kms:calleraccount",
 ];
 
+/// Whether a key is a claim of a token: its prefix is a host (`accounts.google.com:sub`).
+pub(crate) fn is_claim(key: &str) -> bool {
+    key.rsplit_once(':').is_some_and(|(host, _)| host.contains('.'))
+}
+
 /// Keys that only a call of a service has (IAM reference_policies_condition-keys, "aws:SourceArn" and its kin).
 const OF_SERVICES: [&str; 5] =
     ["aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourceowner"];
@@ -78,7 +87,7 @@ impl<'e> World<'e> {
         if let Some(organization) = organization.filter(|_| zone.organization) {
             trusted.extend(organization.accounts.iter().map(|a| a.id.as_str()));
         }
-        World { account, organization, trusted }
+        World { account, organization, trusted, fixed: None, as_of: None }
     }
 
     /// Path of an account in the organisation.
@@ -100,7 +109,12 @@ impl<'e> World<'e> {
     #[must_use]
     pub fn constants(&self, key: &str) -> Vec<String> {
         let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        if let Some(value) = self.fixed.and_then(|f| f.get(key)) {
+            return vec![value.clone()];
+        }
         match key {
+            "aws:currenttime" | "aws:epochtime" => self.as_of.iter().map(ToString::to_string).collect(),
+            "cognito-identity.amazonaws.com:amr" => words(&["unauthenticated"]),
             "aws:principalisawsservice" => words(&["true", "false"]),
             "aws:principalorgid" => self.organization.iter().map(|o| o.id.clone()).collect(),
             "aws:principalorgpaths" => {
@@ -111,6 +125,26 @@ impl<'e> World<'e> {
             }
             "aws:principaltype" => words(&TYPES),
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether a key can have these values at all, whoever asks. Right for whole classes of values, as [`World::can_have`].
+    #[must_use]
+    pub fn is_possible(&self, key: &str, values: Option<&[String]>) -> bool {
+        if let Some(fixed) = self.fixed.and_then(|f| f.get(key)) {
+            return values.is_some_and(|v| v.iter().eq([fixed]));
+        }
+        // Ids, names and claims are made of other characters than patterns (IAM reference_iam-quotas, name requirements).
+        let is_plain = |text: &String| !text.contains(['*', '?', '$']);
+        let is_id = OF_CALLER.contains(&key) || is_claim(key);
+        if is_id && !values.unwrap_or_default().iter().all(is_plain) {
+            return false;
+        }
+        match key {
+            "aws:principalorgid" | "aws:sourceorgid" => {
+                !values.unwrap_or_default().iter().any(|v| v.contains(|c: char| c.is_uppercase()))
+            }
+            _ => true,
         }
     }
 
@@ -161,6 +195,9 @@ impl<'e> World<'e> {
 
     /// Fills in the keys that follow from who asks, where the request does not have them.
     pub fn complete(&self, request: &mut Request) {
+        for (key, value) in self.fixed.into_iter().flatten() {
+            request.context.insert(key.clone(), vec![value.clone()]);
+        }
         let Some(principal) = request.principal.clone() else { return };
         let mut set = |key: &str, values: Vec<String>| {
             request.context.insert(key.to_owned(), values);
@@ -187,7 +224,20 @@ impl<'e> World<'e> {
     /// Why nobody can make this request; `None` where somebody can. Literal, for one request.
     #[must_use]
     pub fn objection(&self, request: &Request) -> Option<String> {
+        for (key, values) in &request.context {
+            if !self.is_possible(key, Some(values)) {
+                return Some(format!("`{key}` is never {}", values.join(" and ")));
+            }
+            if matches!(key.as_str(), "aws:currenttime" | "aws:epochtime")
+                && !values.iter().all(|v| self.is_to_come(v))
+            {
+                return Some(format!("`{key}` {} is over", values.join(" and ")));
+            }
+        }
         let principal = request.principal.as_ref()?;
+        if principal.account().is_some_and(|a| a.len() != 12 && a.chars().all(|c| c.is_ascii_digit())) {
+            return Some(format!("{principal} has no account of twelve digits"));
+        }
         for key in OF_CALLER {
             let values = request.context.get(key).map(Vec::as_slice);
             let follows = match key {
@@ -214,11 +264,20 @@ impl<'e> World<'e> {
         None
     }
 
+    /// Whether a moment lies in what the analysis looks at.
+    #[must_use]
+    pub fn is_to_come(&self, value: &str) -> bool {
+        let Some(as_of) = self.as_of else { return true };
+        let seconds = value.parse::<f64>().ok().map(|s| s * 1e6);
+        let time = Time::parse_rfc3339(value.as_bytes()).map(|t| t.0 as f64);
+        seconds.or(time).is_none_or(|micros| micros >= as_of.0 as f64)
+    }
+
     /// The zone as a document: it allows what somebody trusted asks.
     ///
     /// # Errors
     /// None in practice: the text is our own.
-    pub fn zone(&self, zone: &Zone, harmless: &[&str]) -> Result<Document, DocumentError> {
+    pub fn zone(&self, zone: &Zone, harmless: &[&str], more: &[Value]) -> Result<Document, DocumentError> {
         let mut statements: Vec<Value> = Vec::new();
         let mut allow = |principal: Value, condition: Option<Value>| {
             let mut statement = json!({"Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*"});
@@ -259,6 +318,7 @@ impl<'e> World<'e> {
             let condition = (!tenant.subjects.is_empty()).then(|| json!({"StringLike": {sub: tenant.subjects}}));
             allow(json!({"Federated": tenant.provider}), condition);
         }
+        statements.extend(more.iter().cloned());
         parse(&json!({"Version": "2012-10-17", "Statement": statements}).to_string(), Duplicates::LastWins)
     }
 }

@@ -1,7 +1,7 @@
 //! One request to one resource with all its documents: literal, as the specification has it.
 
 use super::{Doubt, misses};
-use crate::bundle::{Bundle, Part};
+use crate::bundle::{Bundle, Part, Stop};
 use crate::policy::Effect;
 use crate::request::{Principal, Request};
 
@@ -19,8 +19,8 @@ pub enum Blocker {
     Denied(At),
     /// No control policy of this level allows it.
     Level(usize),
-    /// The setting that took the grant's effect away.
-    Switch(&'static str),
+    /// What took the grant's effect away.
+    Stop(Stop),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,7 +35,10 @@ pub struct Decision {
 #[must_use]
 pub fn decide(bundle: &Bundle, request: &Request) -> Decision {
     let mut out = Decision { is_allowed: false, allowing: Vec::new(), blockers: Vec::new() };
-    if !is_caller(bundle, request) || !in_scope(bundle, request) {
+    let is_fixed = |(key, value): (&String, &String)| {
+        request.context.get(key).is_some_and(|values| values.iter().eq([value]))
+    };
+    if !is_caller(bundle, request) || !in_scope(bundle, request) || !bundle.fixed.iter().all(is_fixed) {
         return out;
     }
     let applying = |parts: &[Part], level: Option<usize>, effect: Effect| -> Vec<At> {
@@ -52,15 +55,15 @@ pub fn decide(bundle: &Bundle, request: &Request) -> Decision {
     out.allowing = applying(&bundle.parts, None, Effect::Allow);
     out.blockers.extend(applying(&bundle.parts, None, Effect::Deny).into_iter().map(Blocker::Denied));
     for (at, level) in bundle.levels.iter().enumerate() {
-        out.blockers.extend(applying(level, Some(at), Effect::Deny).into_iter().map(Blocker::Denied));
-        if applying(level, Some(at), Effect::Allow).is_empty() {
+        out.blockers.extend(applying(&level.parts, Some(at), Effect::Deny).into_iter().map(Blocker::Denied));
+        if applying(&level.parts, Some(at), Effect::Allow).is_empty() {
             out.blockers.push(Blocker::Level(at));
         }
     }
     let stop = |at: &At| bundle.parts.get(at.part)?.stopped_by.get(at.statement).copied().flatten();
-    let stops: Vec<Option<&'static str>> = out.allowing.iter().map(stop).collect();
+    let stops: Vec<Option<Stop>> = out.allowing.iter().map(stop).collect();
     if !stops.is_empty() && stops.iter().all(Option::is_some) {
-        out.blockers.extend(stops.into_iter().flatten().map(Blocker::Switch));
+        out.blockers.extend(stops.into_iter().flatten().map(Blocker::Stop));
     }
     out.blockers.sort();
     out.blockers.dedup();

@@ -23,11 +23,20 @@ impl Question<'_> {
             }
         }
         let granted = self.own.iter().filter(|(row, _)| self.is_allow(*row) && cell.has(*row));
-        let stops: Vec<Option<&'static str>> = granted.map(|(_, at)| self.stop(*at)).collect();
+        let stops: Vec<Option<crate::bundle::Stop>> = granted.map(|(_, at)| self.stop(*at)).collect();
         if stops.iter().all(Option::is_some) {
-            out.extend(stops.into_iter().flatten().map(Blocker::Switch));
+            out.extend(stops.into_iter().flatten().map(Blocker::Stop));
         }
         out
+    }
+
+    /// Whether something can be no other way.
+    fn is_final(&self, blocker: &Blocker) -> bool {
+        match blocker {
+            Blocker::Denied(_) => false,
+            Blocker::Level(at) => self.bundle.levels.get(*at).is_some_and(|l| l.is_final),
+            Blocker::Stop(stop) => stop.is_final,
+        }
     }
 
     pub(super) fn blocker_source(&self, blocker: &Blocker) -> Option<Source> {
@@ -41,9 +50,9 @@ impl Question<'_> {
                 span: (0, 0),
                 line: 0,
             }),
-            Blocker::Switch(name) => Some(Source {
+            Blocker::Stop(stop) => Some(Source {
                 kind: "switch".to_owned(),
-                document: (*name).to_owned(),
+                document: stop.name.to_owned(),
                 statement: 0,
                 sid: None,
                 span: (0, 0),
@@ -78,7 +87,12 @@ impl Question<'_> {
         });
         out.confidence = if would.is_some() { Confidence::Confirmed } else { Confidence::Possible };
         out.witness = would.or_else(|| of.first().map(|cell| self.spoken(cell, names)));
-        let class = of.iter().map(|cell| self.class(&cell.request, &of)).min()?;
+        if minimal.iter().all(|set| set.iter().any(|b| self.is_final(b))) {
+            out.rule = Rule::DeadGrant;
+            super::risk::rate_dead(&mut out);
+            return Some(out);
+        }
+        let class = of.iter().map(|cell| self.class(&cell.request, true)).min()?;
         super::risk::rate_held(&mut out, class);
         Some(out)
     }
@@ -95,9 +109,9 @@ impl Question<'_> {
                     let tests = vec![Test { operator: "allows it".to_owned(), values: vec!["no policy".to_owned()] }];
                     BTreeMap::from([(format!("control policies of level {}", level + 1), tests)])
                 }
-                Blocker::Switch(name) => {
+                Blocker::Stop(stop) => {
                     let tests = vec![Test { operator: "is".to_owned(), values: vec!["on".to_owned()] }];
-                    BTreeMap::from([((*name).to_owned(), tests)])
+                    BTreeMap::from([(stop.name.to_owned(), tests)])
                 }
             };
             if !out.contains(&words) {

@@ -2,7 +2,7 @@
 
 use super::Question;
 use crate::finding::Rule;
-use crate::policy::{Base, Condition, Quantifier};
+use crate::policy::{Base, Condition};
 use crate::services::tables;
 use crate::request::{Principal, Request};
 use crate::symbolic::Cell;
@@ -20,11 +20,11 @@ pub(super) fn accounts(text: &str) -> BTreeSet<String> {
 }
 
 impl Question<'_> {
-    /// Class of a request that somebody outside makes. `all`: the requests it is judged with, since networks count together.
-    pub(super) fn class(&self, request: &Request, all: &[&Cell]) -> Rule {
+    /// Class of a request that somebody outside makes. `is_small`: the networks that nobody is bound in are, all together, few addresses.
+    pub(super) fn class(&self, request: &Request, is_small: bool) -> Rule {
         match self.bound(request) {
             Some(rule) => rule,
-            None if self.is_from_named_networks(request, all) => Rule::Network,
+            None if self.is_from_endpoint(request) || (is_small && address(request).is_some()) => Rule::Network,
             None => Rule::Public,
         }
     }
@@ -32,28 +32,29 @@ impl Question<'_> {
     /// To whom a caller is bound; `None`: to nobody.
     fn bound(&self, request: &Request) -> Option<Rule> {
         let value = |key: &str| request.context.get(key).and_then(|v| v.first()).map(String::as_str);
+        // Through an access point of a named account: its policy decides, and it is not seen from here.
+        let is_bucket = !self.bundle.fixed.contains_key("s3:dataaccesspointaccount");
+        let through = value("s3:dataaccesspointaccount").is_some_and(|v| self.is_written("s3:dataaccesspointaccount", v))
+            || value("s3:dataaccesspointarn").and_then(|v| v.split(':').nth(4)).is_some_and(|a| self.is_named(a));
+        if is_bucket && through {
+            return Some(Rule::Account);
+        }
         match request.principal.as_ref()? {
             Principal::Anonymous => None,
             Principal::Canonical(_) => Some(Rule::Canonical),
             Principal::Federated(provider) => self.bound_tenant(provider, request),
             Principal::Service(_) => {
-                let named = |key: &str| value(key).filter(|v| self.is_written(key, v));
-                let of_account = named("aws:sourceaccount").is_some()
-                    || named("aws:sourceowner").is_some()
-                    || value("aws:sourcearn").is_some_and(|arn| {
-                        accounts(arn.split(':').nth(4).unwrap_or_default()).iter().any(|a| self.is_named(a))
-                    });
-                Some(if of_account {
-                    Rule::Account
-                } else if named("aws:sourceorgid").is_some() || named("aws:sourceorgpaths").is_some() {
-                    Rule::Organization
-                } else {
-                    Rule::ConfusedDeputy
-                })
+                // Bound to somebody, but not to us: it stays a deputy. Who owns a topic is an account that is named.
+                let owner = value("aws:sourceowner").filter(|v| self.is_written("aws:sourceowner", v));
+                Some(if owner.is_some() { Rule::Account } else { Rule::ConfusedDeputy })
             }
             principal @ (Principal::Iam(_) | Principal::Session { .. }) => {
                 if principal.account().is_some_and(|account| self.is_named(account)) {
                     return Some(Rule::Account);
+                }
+                // CloudFront's own users: whose distribution it is cannot be seen (S3 private-content-restricting-access-to-s3-oai).
+                if principal.account() == Some("cloudfront") {
+                    return Some(Rule::Canonical);
                 }
                 if ["aws:principalorgid", "aws:principalorgpaths"]
                     .iter()
@@ -69,7 +70,7 @@ impl Question<'_> {
 
     /// Whether a document names an account: then it is told apart from every other.
     fn is_named(&self, account: &str) -> bool {
-        self.bundle.parts.iter().chain(self.bundle.levels.iter().flatten()).any(|p| {
+        self.bundle.parts.iter().chain(self.bundle.levels.iter().flat_map(|l| &l.parts)).any(|p| {
             p.document.statements.iter().any(|s| {
                 let principals = s.principal.iter().flat_map(|p| &p.values).map(|(_, w)| w);
                 let values = s.conditions.iter().flat_map(|c| &c.values);
@@ -119,45 +120,55 @@ impl Question<'_> {
             return Some(Rule::Federated);
         }
         let prefix = format!("{}:", host.to_ascii_lowercase());
-        request
-            .context
-            .iter()
-            .any(|(key, values)| {
-                let (Some(claim), [value]) = (key.strip_prefix(&prefix), values.as_slice()) else { return false };
-                self.is_bound_claim(host, key, claim, value)
-            })
+        if host == "cognito-identity.amazonaws.com" && self.bundle.guests {
+            let how = request.context.get("cognito-identity.amazonaws.com:amr");
+            let has = |values: &[String], word: &str| values.iter().any(|v| v == word);
+            if how.is_none_or(|values| has(values, "unauthenticated") && !has(values, "authenticated")) {
+                return None;
+            }
+        }
+        let claims = request.context.iter().filter_map(|(key, values)| Some((key, key.strip_prefix(&prefix)?, values)));
+        claims
+            .into_iter()
+            .any(|(key, claim, values)| values.iter().any(|value| self.is_bound_claim(host, key, claim, value)))
             .then_some(Rule::Federated)
     }
 
-    /// Whether a test of the claim that this value meets admits one tenant only, whichever of its values is met.
+    /// Whether a value of a claim is one that a document writes out far enough to be of one tenant. Tests that keep others out count
+    /// as those that let some in: what is asked is only where this value stands.
     fn is_bound_claim(&self, host: &str, key: &str, claim: &str, value: &str) -> bool {
         self.conditions(key).any(|c| {
             let operator = c.operator;
-            !operator.negated
-                && !operator.if_exists
-                && operator.quantifier != Quantifier::ForAllValues
-                && c.values.iter().all(|w| tables::binds(host, claim, &w.text, operator.has_wildcards()))
-                && c.values.iter().any(|w| match operator.has_wildcards() {
-                    true => crate::eval::wild(&w.text, value),
-                    false => w.text == value || operator.base == Base::StringEqualsIgnoreCase,
-                })
+            c.values.iter().any(|w| {
+                tables::binds(host, claim, &w.text, operator.has_wildcards())
+                    && match operator.base {
+                        Base::StringEqualsIgnoreCase => w.text.eq_ignore_ascii_case(value),
+                        _ if operator.has_wildcards() => crate::eval::wild(&w.text, value),
+                        _ => w.text == value,
+                    }
+            })
         })
     }
 
-    /// Whether everything that nobody is bound in comes from networks that are written out, and few addresses.
-    fn is_from_named_networks(&self, request: &Request, all: &[&Cell]) -> bool {
-        let endpoint = |r: &Request| {
-            ["aws:sourcevpc", "aws:sourcevpce", "aws:sourcevpcarn", "aws:vpceaccount", "aws:vpceorgid"].iter().any(|key| {
-                r.context.get(*key).and_then(|v| v.first()).is_some_and(|v| self.is_written(key, v))
-            })
-        };
-        if endpoint(request) {
-            return true;
-        }
-        let address = |r: &Request| r.context.get("aws:sourceip").and_then(|v| v.first()).and_then(|v| v.parse::<IpAddr>().ok());
-        if address(request).is_none() {
-            return false;
-        }
+    /// Whether a request comes through a named endpoint or from a named private network.
+    fn is_from_endpoint(&self, request: &Request) -> bool {
+        const KEYS: [&str; 6] = [
+            "aws:sourcevpc",
+            "aws:sourcevpce",
+            "aws:sourcevpcarn",
+            "aws:vpceaccount",
+            "aws:vpceorgid",
+            // Over the mount target: whoever can reach it in the private network (EFS access-control-block-public-access).
+            "elasticfilesystem:accessedviamounttarget",
+        ];
+        KEYS.iter().any(|key| {
+            let value = request.context.get(*key).and_then(|v| v.first());
+            value.is_some_and(|v| v != "false" && self.is_written(key, v))
+        })
+    }
+
+    /// Whether the networks that nobody is bound in are few addresses, all together.
+    pub(super) fn are_networks_small<'c>(&self, cells: impl Iterator<Item = &'c Cell>) -> bool {
         let networks: Vec<Network> = self
             .conditions("aws:sourceip")
             .filter(|c| c.operator.base == Base::IpAddress)
@@ -165,12 +176,10 @@ impl Question<'_> {
             .collect();
         let hits = |of: &Network| -> Vec<bool> { networks.iter().map(|n| n.has(of)).collect() };
         let mut allowed: BTreeSet<(bool, Vec<bool>)> = BTreeSet::new();
-        for cell in all {
-            if self.bound(&cell.request).is_some() || endpoint(&cell.request) {
-                continue;
+        for cell in cells.filter(|cell| self.bound(&cell.request).is_none()) {
+            if let Some(one) = address(&cell.request).map(Network::one) {
+                allowed.insert((one.is_v6, hits(&one)));
             }
-            let Some(one) = address(&cell.request).map(Network::one) else { return false };
-            allowed.insert((one.is_v6, hits(&one)));
         }
         let total = |is_v6: bool| -> u128 {
             let mut ends: BTreeSet<u128> = BTreeSet::from([0]);
@@ -193,6 +202,10 @@ impl Question<'_> {
         };
         total(false) <= V4_MAX && total(true) <= V6_MAX
     }
+}
+
+fn address(request: &Request) -> Option<IpAddr> {
+    request.context.get("aws:sourceip")?.first()?.parse().ok()
 }
 
 struct Network {

@@ -2,6 +2,7 @@
 
 use super::{Actions, Atom, Question};
 use crate::eval::decide::{At, is_caller};
+use crate::bundle::{Kind, Stop};
 use crate::finding::{Rule, Test, Who};
 use crate::policy::{PrincipalKind, Quantifier, Statement};
 use crate::symbolic::{Cell, Cells};
@@ -87,7 +88,7 @@ fn is_plainer(a: &Key, b: &Key) -> bool {
 
 impl Question<'_> {
     /// The setting that took a grant's effect away.
-    pub(super) fn stop(&self, at: At) -> Option<&'static str> {
+    pub(super) fn stop(&self, at: At) -> Option<Stop> {
         if at.level.is_some() {
             return None;
         }
@@ -98,7 +99,7 @@ impl Question<'_> {
     fn holds_worse_back(&self, cells: &Cells, group: &Group) -> bool {
         let worst = |of: &BTreeSet<usize>| {
             let of: Vec<&Cell> = of.iter().filter_map(|at| cells.all.get(*at)).collect();
-            of.iter().map(|cell| self.class(&cell.request, &of)).min()
+            of.iter().map(|cell| self.class(&cell.request, true)).min()
         };
         worst(&group.held) == Some(Rule::Public) && worst(&group.open) > Some(Rule::Network)
     }
@@ -112,7 +113,12 @@ impl Question<'_> {
     /// The groups that a cell is in by one grant.
     fn keys(&self, cell: &Cell, at: At) -> Vec<Key> {
         let Some(statement) = self.statement(at) else { return Vec::new() };
-        let who = self.who(cell, statement);
+        let mut who = self.who(cell, statement);
+        // A list of a share names whole organisations, for which policies have no principal.
+        if let (Some(sid), Some(Kind::Share)) = (&statement.sid, self.part(at).map(|p| p.kind)) {
+            let kind = "organization".to_owned();
+            who = vec![Who { kind, value: sid.clone(), account: None, assumed_other_side: false }];
+        }
         let mut out: Vec<BTreeMap<String, Vec<Test>>> = vec![BTreeMap::new()];
         for condition in &statement.conditions {
             let (key, operator) = (condition.name(), condition.operator.to_string());

@@ -66,6 +66,13 @@ pub(super) fn rate_held(finding: &mut Finding, class: Rule) {
     };
 }
 
+pub(super) fn rate_dead(finding: &mut Finding) {
+    finding.severity = 0;
+    finding.risk = vec!["no request of another account can use it".to_owned()];
+    let text = "Remove the statement, or mend its actions, resource or conditions.".to_owned();
+    finding.recommendation = Recommendation { text, patch: None };
+}
+
 /// What to change, in words. Patches are made, and checked, on demand.
 pub(super) fn advice(finding: &Finding, bundle: &Bundle) -> Recommendation {
     let place = finding.sources.first().map(|s| match &s.sid {

@@ -17,28 +17,21 @@ pub(super) fn key(resource: &Resource) -> Option<Bundle> {
     out.policy(resource, "GetKeyPolicy", "/Policy", "kms:GetKeyPolicy");
     let grants = out.answer(resource, "ListGrants", "kms:ListGrants");
     let statements: Vec<Value> =
-        grants.and_then(|a| a.get("Grants")).and_then(Value::as_array).into_iter().flatten().filter_map(grant).collect();
+        grants.and_then(|a| a.get("Grants")).and_then(Value::as_array).into_iter().flatten().flat_map(grant).collect();
     out.made(Kind::Grant, "ListGrants", &statements);
     Some(out)
 }
 
 /// A grant allows its operations to its grantee, under constraints on the encryption context.
-fn grant(grant: &Value) -> Option<Value> {
+fn grant(grant: &Value) -> Vec<Value> {
     let text = |name: &str| grant.get(name).and_then(Value::as_str);
-    let grantee = text("GranteePrincipal")?;
-    let mut actions: Vec<String> = grant
-        .get("Operations")
-        .and_then(Value::as_array)?
-        .iter()
-        .filter_map(Value::as_str)
-        .map(|o| format!("kms:{o}"))
-        .collect();
+    let grantee = text("GranteePrincipal").unwrap_or_default();
+    let operations = grant.get("Operations").and_then(Value::as_array);
+    let actions: Vec<String> =
+        operations.into_iter().flatten().filter_map(Value::as_str).map(|o| format!("kms:{o}")).collect();
     let principal = |who: &str| {
         if who.ends_with(".amazonaws.com") { json!({"Service": who}) } else { json!({"AWS": who}) }
     };
-    if text("RetiringPrincipal") == Some(grantee) {
-        actions.push("kms:RetireGrant".to_owned());
-    }
     let mut condition = Map::new();
     for name in ["EncryptionContextEquals", "EncryptionContextSubset"] {
         let of = grant.get("Constraints").and_then(|c| c.get(name)).and_then(Value::as_object);
@@ -53,5 +46,9 @@ fn grant(grant: &Value) -> Option<Value> {
             members.insert("Condition".to_owned(), json!({"StringEquals": condition}));
         }
     }
-    Some(out)
+    // Whoever may retire a grant can end it (KMS grants, "Retiring principal").
+    let retire = text("RetiringPrincipal")
+        .map(|who| json!({"Effect": "Allow", "Principal": principal(who), "Action": "kms:RetireGrant", "Resource": "*"}));
+    let grants = (!grantee.is_empty() && !actions.is_empty()).then_some(out);
+    grants.into_iter().chain(retire).collect()
 }

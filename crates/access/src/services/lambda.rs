@@ -13,25 +13,17 @@ pub(super) fn function(resource: &Resource) -> Bundle {
     out.policy(resource, "GetPolicy", "/Policy", "lambda:GetPolicy");
     let url = resource.answer("GetFunctionUrlConfig").ok().flatten();
     let auth = url.and_then(|a| a.get("AuthType")).and_then(Value::as_str);
-    let deny = |condition: Option<Value>| {
-        let mut out = json!({"Effect": "Deny", "Principal": "*", "Action": "lambda:InvokeFunctionUrl", "Resource": "*"});
-        if let (Some(condition), Some(members)) = (condition, out.as_object_mut()) {
-            members.insert("Condition".to_owned(), condition);
-        }
-        out
-    };
     match (url, auth) {
-        (_, Some("NONE")) => {
-            out.callers.anonymous = true;
-            let other = json!({"StringNotEqualsIfExists": {"lambda:FunctionUrlAuthType": "NONE"}});
-            out.made(Kind::Switch, "AuthType NONE", &[deny(Some(other))]);
-        }
-        (_, Some(_)) => {
-            let none = json!({"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}});
-            out.made(Kind::Switch, "AuthType AWS_IAM", &[deny(Some(none))]);
+        (_, Some(auth)) => {
+            out.callers.anonymous = auth == "NONE";
+            out.fixed.insert("lambda:functionurlauthtype".to_owned(), auth.to_owned());
         }
         // It was asked for, and there is none.
-        (Some(_), None) => out.made(Kind::Switch, "no function URL", &[deny(None)]),
+        (Some(_), None) => out.made(
+            Kind::Switch,
+            "no function URL",
+            &[json!({"Effect": "Deny", "Principal": "*", "Action": "lambda:InvokeFunctionUrl", "Resource": "*"})],
+        ),
         // Not asked for: there may be one.
         (None, None) => out.callers.anonymous = true,
     }

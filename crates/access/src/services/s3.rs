@@ -2,7 +2,7 @@
 //! S3 access-control-block-public-access).
 
 use super::blank;
-use crate::bundle::{Bundle, Form, Kind, Part};
+use crate::bundle::{Bundle, Form, Kind, Level, Part, Stop};
 use crate::estate::Surroundings;
 use crate::policy::{Base, Condition, Document, Effect, PrincipalKind, Quantifier, Statement};
 use model::Resource;
@@ -52,6 +52,13 @@ pub(super) fn bucket(resource: &Resource, around: &Surroundings<'_>) -> Bundle {
     let own = resource.answer("GetPublicAccessBlock").ok().flatten();
     let switches = together(resource, around, &mut out, own);
     acl(resource, &mut out, switches);
+    // Through an own access point: judged there.
+    for condition in [
+        json!({"StringEquals": {"s3:DataAccessPointAccount": out.account}}),
+        json!({"ArnLike": {"s3:DataAccessPointArn": format!("arn:*:s3:*:{}:accesspoint/*", out.account)}}),
+    ] {
+        out.trust.push(json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*", "Condition": condition}));
+    }
     restrict(&mut out, switches);
     out
 }
@@ -142,8 +149,8 @@ fn acl(resource: &Resource, out: &mut Bundle, switches: Switches) {
             }
             statements.push(statement);
             stops.push(match (is_enforced, is_public && switches.ignore_acls) {
-                (true, _) => Some("BucketOwnerEnforced"),
-                (_, true) => Some("IgnorePublicAcls"),
+                (true, _) => Some(Stop { name: "BucketOwnerEnforced", is_final: false }),
+                (_, true) => Some(Stop { name: "IgnorePublicAcls", is_final: false }),
                 _ => None,
             });
         }
@@ -183,7 +190,7 @@ pub(super) fn access_point(resource: &Resource, around: &Surroundings<'_>) -> Bu
         );
         out.aws_public = Some((false, "an access point of a VPC is never public".to_owned()));
     }
-    out.notes.push("The bucket's own policy must delegate to the access point; that is taken to be so.".to_owned());
+    delegation(resource, around, &mut out, own);
     out
 }
 
@@ -258,4 +265,25 @@ fn is_in_small_networks(statement: &Statement) -> bool {
                 prefix >= if is_v6 { 32 } else { 8 }
             })
     })
+}
+
+/// The policy of the bucket behind an access point must allow as well. Its resources are named in another way there: taken to fit.
+fn delegation(resource: &Resource, around: &Surroundings<'_>, out: &mut Bundle, own: Option<&Value>) {
+    let name = own.and_then(|a| a.get("Bucket")).and_then(Value::as_str);
+    let bucket = name.and_then(|name| around.find("AWS::S3::Bucket", &format!("arn:aws:s3:::{name}")));
+    let text = bucket.map(|b| b.answer("GetBucketPolicy").ok().flatten());
+    let Some(Some(answer)) = text else {
+        out.notes.push("The bucket's own policy was not read; it is taken to delegate to the access point.".to_owned());
+        return;
+    };
+    let part = match answer.get("Policy").and_then(Value::as_str) {
+        None => Part::made(Kind::Policy, "GetBucketPolicy of the bucket", &[]),
+        Some(text) => Part::read(Kind::Policy, "GetBucketPolicy of the bucket", text).ok(),
+    };
+    let Some(mut part) = part else { return };
+    part.document.statements.retain(|s| s.effect == Effect::Allow);
+    part.document.statements.iter_mut().for_each(|s| s.resource = None);
+    out.levels.push(Level { parts: vec![part], is_final: true });
+    out.fixed.insert("s3:dataaccesspointaccount".to_owned(), resource.account.clone());
+    out.fixed.insert("s3:dataaccesspointarn".to_owned(), resource.arn.clone());
 }

@@ -1,7 +1,7 @@
 //! What is shared by lists of accounts: snapshots and images (access.md 5).
 
 use super::blank;
-use crate::bundle::{Bundle, Kind, Part};
+use crate::bundle::{Bundle, Kind, Part, Stop};
 use crate::estate::Surroundings;
 use model::Resource;
 use serde_json::{Value, json};
@@ -14,8 +14,11 @@ enum With<'a> {
     Unit(&'a str),
 }
 
+/// What is encrypted cannot be shared with everybody (EC2 ebs-modifying-snapshot-permissions).
+const ENCRYPTED: Stop = Stop { name: "encryption", is_final: true };
+
 /// A list of accounts as a policy. `stop`: what keeps everybody out although the list says so.
-fn share(out: &mut Bundle, name: &str, actions: &[&str], with: &[With<'_>], stop: Option<&'static str>) {
+fn share(out: &mut Bundle, name: &str, actions: &[&str], with: &[With<'_>], stop: Option<Stop>) {
     let signed = || json!({"Null": {"aws:PrincipalArn": "false"}});
     let (mut statements, mut stops) = (Vec::new(), Vec::new());
     for to in with {
@@ -38,6 +41,9 @@ fn share(out: &mut Bundle, name: &str, actions: &[&str], with: &[With<'_>], stop
         let mut statement = json!({"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": "*"});
         if let (Some(condition), Some(members)) = (condition, statement.as_object_mut()) {
             members.insert("Condition".to_owned(), condition);
+            if let With::Organization(arn) | With::Unit(arn) = to {
+                members.insert("Sid".to_owned(), json!(arn));
+            }
         }
         statements.push(statement);
         stops.push(stop.filter(|_| matches!(to, With::Everybody)));
@@ -77,8 +83,8 @@ pub(super) fn ebs_snapshot(resource: &Resource, around: &Surroundings<'_>) -> Bu
     let state = of_region(around, resource, "GetSnapshotBlockPublicAccessState");
     let is_blocked = state.and_then(|a| a.get("State")).and_then(Value::as_str) == Some("block-all-sharing");
     let stop = match (is_encrypted, is_blocked) {
-        (true, _) => Some("encryption: what is encrypted cannot be shared with everybody"),
-        (_, true) => Some("block public access for EBS snapshots"),
+        (true, _) => Some(ENCRYPTED),
+        (_, true) => Some(Stop { name: "block public access for EBS snapshots", is_final: false }),
         _ => None,
     };
     share(&mut out, "DescribeSnapshotAttribute", &USES, &list(answer, "/CreateVolumePermissions"), stop);
@@ -127,7 +133,7 @@ pub(super) fn rds_snapshot(resource: &Resource) -> Bundle {
         values.iter().map(|v| if *v == "all" { With::Everybody } else { With::Account(v) }).collect();
     let facts = resource.answer("DescribeDBSnapshots").ok().flatten();
     let is_encrypted = facts.and_then(|a| a.pointer("/DBSnapshots/0/Encrypted")).and_then(Value::as_bool) == Some(true);
-    let stop = is_encrypted.then_some("encryption: what is encrypted cannot be shared with everybody");
+    let stop = is_encrypted.then_some(ENCRYPTED);
     share(&mut out, operation, uses, &with, stop);
     out
 }

@@ -22,6 +22,8 @@ const MASKS_MAX: usize = 1_000_000;
 
 /// Keys that a caller is.
 const IS: [&str; 3] = ["aws:principalarn", "aws:principalaccount", "kms:calleraccount"];
+/// The clock.
+const TIME: [&str; 2] = ["aws:currenttime", "aws:epochtime"];
 /// Where a request comes from: over the internet or through an endpoint, not both.
 const NETWORK: [&str; 4] = ["aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip"];
 
@@ -265,8 +267,13 @@ fn all_dimensions<const W: usize>(
         if IS.contains(&key.as_str()) {
             continue;
         }
-        let (classes, why) = key_classes::<W>(key, conditions, variables, cache)?;
+        let (mut classes, why) = key_classes::<W>(key, conditions, variables, cache)?;
         widened = widened.or(why);
+        classes.retain(|(_, values)| world.is_possible(key, values.as_deref()));
+        if TIME.contains(&key.as_str()) {
+            // There is one clock, and it does not go back.
+            classes.retain(|(_, values)| values.as_ref().is_some_and(|v| v.iter().all(|v| world.is_to_come(v))));
+        }
         if OF_CALLER.contains(&key.as_str()) {
             who = joined(&who, key, classes, |kind, of| {
                 let is_possible = callers.get(kind).is_none_or(|(_, caller)| world.can_have(caller, key, of));

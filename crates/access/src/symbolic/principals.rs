@@ -5,8 +5,9 @@ use super::dimensions::{Dimension, Part, Value};
 use super::keys::{missing, present, string_patterns};
 use super::mask::Mask;
 use super::patterns::{Atom, Pattern, Patterns, Variables, distinct, mask_of};
-use super::strings::{Cache, Capped, Token, matches};
-use crate::policy::{Condition, Document, PrincipalKind};
+use super::strings::{Cache, Capped, Token, matches, tokens};
+use crate::pattern::{Syntax, pieces};
+use crate::policy::{Condition, Document, Effect, PrincipalKind};
 use crate::request::Principal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +61,7 @@ pub(super) fn principal_classes<const W: usize>(
     let mut sessions = BTreeSet::new();
     for part in parts {
         let Some(listed) = &part.statement.principal else { continue };
+        let is_wide = part.statement.effect == Effect::Allow && !listed.negated;
         let mut of = Vec::new();
         for (kind, word) in &listed.values {
             match kind {
@@ -72,6 +74,11 @@ pub(super) fn principal_classes<const W: usize>(
                     let account = account.or((!word.text.contains(':')).then_some(word.text.as_str()));
                     let tokens = match account {
                         Some(account) => of_account("", &chars(account)),
+                        // Wildcards are forbidden here; where they stand in a grant they may name anybody.
+                        None if is_wide => {
+                            let syntax = Syntax { wildcards: true, variables: false };
+                            tokens(&pieces(&word.text, syntax), false).unwrap_or_default()
+                        }
                         None => chars(&word.text),
                     };
                     if let Some(session) = session_of(&word.text) {

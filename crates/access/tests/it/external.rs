@@ -64,7 +64,7 @@ pub fn policy(statements: &[Value]) -> Value {
 
 pub fn found(resources: Vec<Resource>, rcps: Vec<OrganizationPolicy>) -> Vec<Finding> {
     let zone = Zone { organization: true, ..Zone::default() };
-    let estate = Estate { resources, organization: Some(organization()), rcps, zone };
+    let estate = Estate { resources, organization: Some(organization()), rcps, zone, ..Estate::default() };
     analyse(&estate).into_iter().flat_map(|(_, a)| a.findings).collect()
 }
 
@@ -169,10 +169,11 @@ fn roles() {
     check(trust(json!({"AWS": "*"}), "sts:AssumeRole", json!({})), &[(Rule::Public, "*")]);
     check(trust(json!({"AWS": "*"}), "sts:AssumeRole", json!({"StringEquals": {"sts:ExternalId": "x"}})), &[(Rule::Public, "*")]);
     check(trust(json!({"Service": "ec2.amazonaws.com"}), "sts:AssumeRole", json!({})), &[]);
-    check(trust(json!({"Service": "events.amazonaws.com"}), "sts:AssumeRole", json!({})), &[(Rule::ConfusedDeputy, "events.amazonaws.com")]);
-    check(trust(json!({"Service": "events.amazonaws.com"}), "sts:AssumeRole", json!({"StringEquals": {"aws:SourceAccount": OWN}})), &[]);
-    let rule = format!("arn:aws:events:eu-west-1:{OWN}:rule/*");
-    check(trust(json!({"Service": "events.amazonaws.com"}), "sts:AssumeRole", json!({"ArnLike": {"aws:SourceArn": rule}})), &[]);
+    let service = |condition: Value| trust(json!({"Service": "brandnew.amazonaws.com"}), "sts:AssumeRole", condition);
+    check(service(json!({})), &[(Rule::ConfusedDeputy, "brandnew.amazonaws.com")]);
+    check(service(json!({"StringEquals": {"aws:SourceAccount": OWN}})), &[]);
+    check(service(json!({"ArnLike": {"aws:SourceArn": format!("arn:aws:brandnew:eu-west-1:{OWN}:thing/*")}})), &[]);
+    check(service(json!({"StringEquals": {"aws:SourceAccount": FOREIGN}})), &[(Rule::ConfusedDeputy, "brandnew.amazonaws.com")]);
 }
 
 #[test]
@@ -205,7 +206,7 @@ fn queues_topics_snapshots() {
             "DescribeSnapshots": {"Snapshots": [{"Encrypted": encrypted}]}}))
     };
     check(snapshot(json!([{"Group": "all"}]), false), &[(Rule::Public, "*")]);
-    check(snapshot(json!([{"Group": "all"}]), true), &[(Rule::HeldBack, "*")]);
+    check(snapshot(json!([{"Group": "all"}]), true), &[(Rule::DeadGrant, "*")]);
     check(snapshot(json!([{"UserId": FOREIGN}, {"UserId": SECOND}]), true), &[(Rule::Account, FOREIGN)]);
     check(snapshot(json!([]), false), &[]);
 }

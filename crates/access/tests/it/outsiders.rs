@@ -4,7 +4,7 @@
 use crate::external::{FOREIGN, MANAGEMENT, OWN, SECOND, organization, resource};
 use crate::generate::Dice;
 use access::bundle::Bundle;
-use access::estate::{Estate, Surroundings, analyse_one};
+use access::estate::{Estate, Surroundings, analyse_one, world_of};
 use access::eval::decide::decide;
 use access::eval::{Doubt, outcome};
 use access::finding::{Confidence, Finding, Rule};
@@ -220,15 +220,15 @@ fn nobody_untrusted_is_allowed_outside_a_finding() {
         let rcps = if dice.below(3) == 0 { vec![rcp(&mut dice)] } else { Vec::new() };
         let organization = (dice.below(5) > 0).then(organization);
         let zone = Zone { organization: dice.below(2) == 0, ..Zone::default() };
-        let estate = Estate { resources: vec![bucket], organization, rcps, zone };
+        let estate = Estate { resources: vec![bucket], organization, rcps, zone, ..Estate::default() };
         let around = Surroundings::of(&estate);
         let of = &estate.resources[0];
         let bundle: Bundle = services::bundle(of, &around).unwrap();
         let analysis = analyse_one(&around, of).unwrap();
-        let world = World::new(&of.account, estate.organization.as_ref(), &estate.zone);
+        let world = world_of(&estate, &bundle);
         let mut own_zone = estate.zone.clone();
         own_zone.canonical.insert("own".to_owned());
-        let trusted = world.zone(&own_zone, &[]).unwrap();
+        let trusted = world.zone(&own_zone, &[], &bundle.trust).unwrap();
         let told = || format!("seed {seed}, {done} pairs: {}\n{:?}", serde_json::to_string_pretty(&estate.resources[0].config).unwrap(), estate.rcps);
         let covering: Vec<Document> = analysis.findings.iter().filter(|f| is_open(f.rule)).map(as_policy).collect();
         findings += covering.len();
@@ -271,7 +271,7 @@ fn measure_outsiders() {
         let bucket = a_bucket(&mut dice);
         let text = bucket.config["GetBucketPolicy"]["Policy"].as_str().unwrap().to_owned();
         let zone = Zone { organization: true, ..Zone::default() };
-        let estate = Estate { resources: vec![bucket], organization: Some(organization()), rcps: Vec::new(), zone };
+        let estate = Estate { resources: vec![bucket], organization: Some(organization()), zone, ..Estate::default() };
         let around = Surroundings::of(&estate);
         let start = std::time::Instant::now();
         analyse_one(&around, &estate.resources[0]).unwrap();

@@ -16,7 +16,7 @@ fn folder(name: &str) -> Vec<Value> {
 }
 
 pub fn estate() -> Estate {
-    let mut out = Estate { zone: Zone { organization: true, ..Zone::default() }, ..Estate::default() };
+    let mut out = Estate { zone: Zone { organization: true, ..Zone::default() }, as_of: model::Time::parse_rfc3339(b"2026-11-21T00:00:00Z").unwrap(), ..Estate::default() };
     for value in folder("") {
         match value.get("management_account") {
             Some(_) => out.organization = Some(serde_json::from_value(value).unwrap()),
