@@ -11,3 +11,7 @@ mod documents;
 mod evaluator;
 #[cfg(test)]
 mod generate;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod workloads;
