@@ -9,7 +9,9 @@
 //! fixes what they share. Where that cannot be done exactly, Allow is widened and Deny is narrowed, and the verdict says so.
 
 mod automaton;
+mod covers;
 mod dimensions;
+mod hash;
 mod implication;
 mod keys;
 mod mask;

@@ -1,6 +1,8 @@
 //! Whether one document allows nothing that another does not.
 
+use super::covers::covers;
 use super::dimensions::{Dimension, Part, Value, actions, dimensions, variables};
+use super::hash::Set;
 use super::mask::Mask;
 use super::patterns::{Fixed, Variables};
 use super::strings::{Cache, Capped};
@@ -8,7 +10,7 @@ use crate::eval::{Doubt, outcome};
 use crate::pattern::{Piece, pieces};
 use crate::policy::{Document, Effect};
 use crate::request::{Context, Request};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 /// Masks of requests that are kept at a time.
 const MASKS_MAX: usize = 4_000_000;
@@ -99,73 +101,123 @@ impl Question<'_> {
         let Ok(actions) = actions::<W>(&self.parts, &mut cache) else {
             return Verdict::Undecided("the actions have too many patterns".to_owned(), None);
         };
-        let actions: Vec<(Mask<W>, Value)> =
-            actions.classes.into_iter().filter(|(mask, _)| mask.meets(&sides.allow)).collect();
+        let open = self.open(actions.classes, &sides);
+        if open.is_empty() {
+            return Verdict::Holds;
+        }
         // With free variables first: if there is no request even then, there is none.
         let all = self.fixed();
         let no_values = Fixed::new();
         let variables = if all.len() > 1 { Variables::Free } else { Variables::Fixed(&no_values) };
-        let mut unconfirmed = None;
-        match self.witnesses(&actions, &variables, &sides, &mut cache) {
-            Err(Capped) => {
-                unconfirmed = Some(("the documents are too large for this analysis".to_owned(), None))
-            }
-            Ok((witnesses, widened)) => {
-                for values in witnesses {
-                    let request = self.plain(request_of(&values, &no_values));
-                    if self.differs(&request) {
-                        return Verdict::Fails(Box::new(request));
-                    }
-                    let why = match &variables {
+        let (why, request) = match self.search(&open, &variables, &sides, &mut cache) {
+            Err(Capped) => ("the documents are too large for this analysis".to_owned(), None),
+            Ok(Found::None) => return Verdict::Holds,
+            Ok(Found::Confirmed(request)) => return Verdict::Fails(request),
+            Ok(Found::Possible(why, request)) => {
+                let why = why.unwrap_or_else(|| {
+                    match &variables {
                         Variables::Free => {
                             "it depends on values of variables that the documents do not tell apart"
                         }
                         Variables::Fixed(_) => "the evaluator does not confirm the request",
-                    };
-                    let why = widened.clone().unwrap_or_else(|| why.to_owned());
-                    unconfirmed.get_or_insert((why, Some(Box::new(request))));
-                }
+                    }
+                    .to_owned()
+                });
+                (why, Some(request))
             }
-        }
-        let Some((why, request)) = unconfirmed else { return Verdict::Holds };
+        };
         // Then with values that the documents name, one after the other, to find one that the evaluator confirms.
         for fixed in all.iter().filter(|_| all.len() > 1) {
-            let Ok((found, _)) = self.witnesses(&actions, &Variables::Fixed(fixed), &sides, &mut cache)
-            else {
-                break;
-            };
-            for values in found {
-                let request = self.plain(request_of(&values, fixed));
-                if self.differs(&request) {
-                    return Verdict::Fails(Box::new(request));
-                }
+            match self.search(&open, &Variables::Fixed(fixed), &sides, &mut cache) {
+                Err(Capped) => break,
+                Ok(Found::Confirmed(request)) => return Verdict::Fails(request),
+                Ok(_) => {}
             }
         }
         Verdict::Undecided(why, request)
     }
 
-    /// Requests that the two documents judge differently, the first few, and why there may be more of them than real ones.
-    fn witnesses<const W: usize>(
+    /// The actions for which the texts alone do not show that nothing new is allowed, each with the statements that matter: not those
+    /// that cannot make a difference, because another one applies wherever they do.
+    fn open<const W: usize>(
+        &self,
+        actions: Vec<(Mask<W>, Value)>,
+        sides: &Sides<W>,
+    ) -> Vec<(Mask<W>, Value)> {
+        // By statement, what makes it harmless: a Deny of the candidate for all of them, an Allow of the reference for an Allow.
+        let harmless: Vec<(&Part<'_>, Mask<W>)> = self
+            .parts
+            .iter()
+            .filter(|part| sides.allow.has(part.bit) || sides.reference_deny.has(part.bit))
+            .map(|part| {
+                let mut by = Mask::NONE;
+                for other in &self.parts {
+                    let counts = sides.deny.has(other.bit)
+                        || (sides.allow.has(part.bit) && sides.reference_allow.has(other.bit));
+                    if counts && covers(other, part) {
+                        by.insert(other.bit);
+                    }
+                }
+                (part, by)
+            })
+            .collect();
+        let mut out = Vec::new();
+        for (mut mask, action) in actions {
+            if !mask.meets(&sides.allow) {
+                continue;
+            }
+            let all = mask;
+            let drop = |mask: &mut Mask<W>, side: &Mask<W>, by_only: &Mask<W>| {
+                for (part, by) in harmless.iter().filter(|(part, _)| side.has(part.bit)) {
+                    if by.and(*by_only).meets(&all) {
+                        mask.remove(part.bit);
+                    }
+                }
+            };
+            drop(&mut mask, &sides.reference_deny, &sides.deny);
+            // An Allow that the reference has as well makes a difference where the reference denies.
+            let is_denied = mask.meets(&sides.reference_deny);
+            drop(&mut mask, &sides.allow, if is_denied { &sides.deny } else { &Mask::ALL });
+            if mask.meets(&sides.allow) {
+                out.push((mask, action));
+            }
+        }
+        out
+    }
+
+    /// The first request that the two documents judge differently and the evaluator confirms, of the first few.
+    fn search<const W: usize>(
         &self,
         actions: &[(Mask<W>, Value)],
         variables: &Variables<'_>,
         sides: &Sides<W>,
         cache: &mut Cache,
     ) -> Result<Found, Capped> {
+        let no_values = Fixed::new();
+        let fixed = if let Variables::Fixed(fixed) = variables { fixed } else { &no_values };
+        let mut out = Found::None;
         let mut widened = None;
-        let mut out = Vec::new();
+        let mut tried = 0;
         for (mask, action) in actions {
             let parts: Vec<Part<'_>> = self.parts.iter().filter(|p| mask.has(p.bit)).copied().collect();
             let dimensions = dimensions::<W>(&parts, variables, cache)?;
-            for values in differing(*mask, &dimensions, sides)? {
+            for mut values in differing(*mask, &dimensions, sides)? {
                 widened = widened.or_else(|| dimensions.iter().find_map(|d| d.widened.clone()));
-                out.push(std::iter::once(action.clone()).chain(values).collect());
-                if out.len() >= WITNESSES_MAX {
-                    return Ok((out, widened));
+                values.push(action.clone());
+                let request = Box::new(self.plain(request_of(&values, fixed)));
+                if self.differs(&request) {
+                    return Ok(Found::Confirmed(request));
+                }
+                if matches!(out, Found::None) {
+                    out = Found::Possible(widened.clone(), request);
+                }
+                tried += 1;
+                if tried >= WITNESSES_MAX {
+                    return Ok(out);
                 }
             }
         }
-        Ok((out, widened))
+        Ok(out)
     }
 
     /// What the evaluator says.
@@ -293,8 +345,14 @@ fn request_of(values: &[Value], fixed: &Fixed) -> Request {
     out
 }
 
-/// Values of requests, and why they may be none of real ones.
-type Found = (Vec<Vec<Value>>, Option<String>);
+/// What a search came to.
+enum Found {
+    None,
+    /// The evaluator agrees.
+    Confirmed(Box<Request>),
+    /// It does not; with the reason, if the search itself may have gone too far.
+    Possible(Option<String>, Box<Request>),
+}
 
 /// A mask of requests so far, the one before it, and the class that made it.
 type Step<const W: usize> = (Mask<W>, usize, usize);
@@ -309,7 +367,7 @@ fn differing<const W: usize>(
     let mut total = 0;
     for dimension in dimensions {
         let mut next: Vec<Step<W>> = Vec::new();
-        let mut seen: HashSet<Mask<W>> = HashSet::new();
+        let mut seen: Set<Mask<W>> = Set::default();
         let last = levels.last().map(Vec::as_slice).unwrap_or_default();
         for (before, (mask, _, _)) in last.iter().enumerate() {
             for (class, (of, _)) in dimension.classes.iter().enumerate() {

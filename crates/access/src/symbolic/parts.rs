@@ -4,9 +4,10 @@
 //! automaton over the whole text. A `*` of a pattern may stand for a colon as well; such a pattern is one of several ways to cut it
 //! into parts.
 
+use super::hash::{Map, Set};
 use super::strings::{Cache, Capped, Class, Token};
 use crate::catalog;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 
 /// Ways to cut one pattern.
 const CUTS_MAX: usize = 64;
@@ -86,7 +87,7 @@ pub(super) fn actions(
 ) -> Result<Vec<Class>, Capped> {
     let ways = ways(patterns, 2)?;
     let all: Vec<&Way> = ways.iter().collect();
-    let (mut out, mut seen) = (Vec::new(), HashSet::new());
+    let (mut out, mut seen) = (Vec::new(), Set::default());
     for (hit, service) in part_classes(&all, 0, &[some()], "z", None, cache)? {
         let of_service = kept(&all, &hit);
         for (hit, name) in part_classes(&of_service, 1, &[some()], "z", Some(owners), cache)? {
@@ -115,7 +116,7 @@ fn arn_classes(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>,
     let literal = "arn".chars().map(Token::Char).collect();
     let arn = part_classes(&all, 0, &[literal], "arn", None, cache)?;
     let begins = kept(&all, arn.first().map(|(hit, _)| hit.as_slice()).unwrap_or_default());
-    let (mut out, mut seen) = (Vec::new(), HashSet::new());
+    let (mut out, mut seen) = (Vec::new(), Set::default());
     // What a resource looks like depends on its service.
     for (hit, service) in part_classes(&begins, 2, &[some()], "z", None, cache)? {
         let of_service = kept(&begins, &hit);
@@ -131,7 +132,7 @@ fn arn_classes(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>,
         ] {
             let of_part = part_classes(&of_service, part, shapes, usual, None, cache)?;
             let mut next: Vec<(Vec<bool>, Vec<String>)> = Vec::new();
-            let mut known = HashSet::new();
+            let mut known = Set::default();
             for (hit, words) in &found {
                 for (more, word) in &of_part {
                     let both: Vec<bool> = hit.iter().zip(more).map(|(a, b)| *a && *b).collect();
@@ -183,7 +184,7 @@ fn part_classes(
 ) -> Result<Vec<(Vec<bool>, String)>, Capped> {
     let mut patterns: Vec<Vec<Token>> = Vec::new();
     let mut groups: Vec<usize> = Vec::new();
-    let mut index: HashMap<(&[Token], Option<usize>), usize> = HashMap::new();
+    let mut index: Map<(&[Token], Option<usize>), usize> = Map::default();
     let of: Vec<usize> = ways
         .iter()
         .map(|way| {

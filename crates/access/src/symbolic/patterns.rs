@@ -1,11 +1,12 @@
 //! The texts of statements as patterns, and what statements ask of them.
 
 use super::dimensions::Value;
+use super::hash::Map;
 use super::mask::Mask;
 use super::strings::{Cache, Capped, Class, Token, tokens};
 use crate::pattern::{Piece, Syntax, pieces};
 use crate::policy::Base;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Values of keys that are fixed while dimensions are built, because patterns refer to them: `None` for a key that is missing.
 pub(super) type Fixed = BTreeMap<String, Option<String>>;
@@ -50,7 +51,7 @@ impl From<Vec<Token>> for Pattern {
 pub(super) struct Patterns {
     pub all: Vec<Vec<Token>>,
     free: Vec<usize>,
-    index: HashMap<Pattern, usize>,
+    index: Map<Pattern, usize>,
 }
 
 impl Patterns {
@@ -118,7 +119,7 @@ pub(super) fn owners(atoms: &[Atom], patterns: usize) -> Vec<usize> {
             }
         }
     }
-    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    let mut known: Map<Vec<usize>, usize> = Map::default();
     of.into_iter()
         .map(|atoms| {
             let next = known.len();
@@ -139,7 +140,7 @@ pub(super) fn mask_of<const W: usize>(atoms: &[Atom], matched: &[bool]) -> Mask<
 pub(super) fn distinct<const W: usize>(
     all: impl IntoIterator<Item = (Mask<W>, Value)>,
 ) -> Vec<(Mask<W>, Value)> {
-    let mut seen = HashMap::new();
+    let mut seen = Map::default();
     let mut out = Vec::new();
     for (mask, value) in all {
         seen.entry(mask).or_insert_with(|| out.push((mask, value)));

@@ -5,11 +5,11 @@
 //! well counts without them.
 
 use super::automaton::Automaton;
+use super::hash::{Map, Set};
 use crate::pattern::Piece;
-use std::collections::{HashMap, HashSet};
 
 /// What a place of a pattern matches.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Token {
     Char(char),
     /// In either case; given in lower case.
@@ -20,6 +20,21 @@ pub(super) enum Token {
     OneInPart,
     /// Any number of characters that are no colons.
     AnyInPart,
+}
+
+// One word for the hash, where the derived one is two.
+impl std::hash::Hash for Token {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let (kind, c) = match self {
+            Token::Char(c) => (0, *c),
+            Token::Fold(c) => (1, *c),
+            Token::One => (2, '\0'),
+            Token::Any => (3, '\0'),
+            Token::OneInPart => (4, '\0'),
+            Token::AnyInPart => (5, '\0'),
+        };
+        state.write_u32(kind << 24 | u32::from(c));
+    }
 }
 
 /// A set of patterns that strings match, and one of those strings.
@@ -81,9 +96,9 @@ type Asked = (Vec<Vec<Token>>, Vec<usize>, Vec<Vec<Token>>);
 /// Answers of [`classes`] that were found already: the statements of a policy name the same resources again and again.
 #[derive(Default)]
 pub(super) struct Cache {
-    known: HashMap<Asked, Vec<Class>>,
+    known: Map<Asked, Vec<Class>>,
     /// Of whole ARNs, by their patterns.
-    pub arns: HashMap<Vec<Vec<Token>>, Vec<Class>>,
+    pub arns: Map<Vec<Vec<Token>>, Vec<Class>>,
 }
 
 impl Cache {
@@ -130,7 +145,7 @@ fn classes(
     }
     let automaton =
         Automaton::new(open.iter().filter_map(|i| Some((patterns.get(*i)?, *groups.get(*i)?))), shapes);
-    let known: HashSet<&str> = literals.iter().flatten().map(String::as_str).collect();
+    let known: Set<&str> = literals.iter().flatten().map(String::as_str).collect();
     let matched = |found: &[bool], also: Option<&str>| -> Vec<bool> {
         let mut out = always.clone();
         for (at, hit) in open.iter().zip(found) {
@@ -148,7 +163,7 @@ fn classes(
         .into_iter()
         .map(|(found, witness)| Class { matched: matched(&found, None), witness })
         .collect();
-    let mut seen = HashSet::new();
+    let mut seen = Set::default();
     for text in literals.iter().flatten().filter(|text| seen.insert(text.as_str())) {
         if let Some(found) = automaton.run(text) {
             out.push(Class { matched: matched(&found, Some(text)), witness: text.clone() });

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_family_has_its_answers() {
     for n in [1, 3, 6] {
-        for k in [2, 5, 6] {
+        for k in [4, 5, 6] {
             let (wide, narrow) = family(n, k, 7);
             let (wide, narrow) = (readings(&wide).unwrap().remove(0), readings(&narrow).unwrap().remove(0));
             assert_eq!((wide.problems.len(), narrow.problems.len()), (0, 0));

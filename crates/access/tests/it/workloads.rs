@@ -152,21 +152,27 @@ const KEYS: [(&str, &str, [&str; 16]); 6] = [
     ),
 ];
 
-/// A policy of `n` Allow statements on one bucket, each with conditions on the first `k` keys whose values overlap with the others',
-/// and a Deny for each four of them; and the same policy a little narrower: one condition more in a third of its Allow statements.
+/// A policy of `n` Allow statements on one bucket, each with conditions on the first `k` keys (4 at least) whose values overlap with
+/// the others', and a Deny for each four of them; and the same policy a little narrower: a smaller number in every Allow, so that no
+/// two statements are the same text, and one condition more in a third of them.
 pub fn family(n: usize, k: usize, seed: u64) -> (String, String) {
     let mut random = Random::new(seed);
     let (mut wide, mut narrow) = (Vec::new(), Vec::new());
     for at in 0..n {
         let statement = conditioned(&mut random, "Allow", at, k, 3);
         let mut narrower = statement.clone();
+        let numbers = narrower["Condition"]["NumericLessThanEquals"]["s3:max-keys"].as_array_mut();
+        for number in numbers.into_iter().flatten() {
+            let less = number.as_str().and_then(|n| n.parse::<u32>().ok()).unwrap_or(2) - 1;
+            *number = json!(less.to_string());
+        }
         if at % 3 == 0 {
             narrower["Condition"]["Bool"] = json!({ "aws:SecureTransport": "true" });
         }
         wide.push(statement);
         narrow.push(narrower);
         if at % 4 == 3 {
-            let deny = conditioned(&mut random, "Deny", at, 2.min(k), 1);
+            let deny = conditioned(&mut random, "Deny", at, 2, 1);
             wide.push(deny.clone());
             narrow.push(deny);
         }
