@@ -76,8 +76,7 @@ pub fn misses(document: &Document, statement: &Statement, request: &Request, dou
     {
         return Some(Part::Principal);
     }
-    let action = request.action.to_ascii_lowercase();
-    let is_action = |w: &Word| matching::wild(&w.text.to_ascii_lowercase(), &action);
+    let is_action = |w: &Word| matching::wild(&w.text, &request.action);
     if statement.action.values.iter().any(is_action) == statement.action.negated {
         return Some(Part::Action);
     }

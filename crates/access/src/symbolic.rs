@@ -17,6 +17,7 @@ mod keys;
 mod mask;
 mod parts;
 mod patterns;
+mod prefixes;
 mod principals;
 mod strings;
 mod values;

@@ -3,7 +3,7 @@
 use super::dimensions::{Dimension, Value};
 use super::mask::Mask;
 use super::patterns::{Pattern, Patterns, Variables, distinct, filled};
-use super::strings::{Cache, Capped, Token, arn_tokens};
+use super::strings::{Cache, Capped, Shapes, Token, arn_tokens};
 use super::values::{meets, representatives};
 use crate::pattern::Syntax;
 use crate::policy::{Base, Condition, Document, Quantifier};
@@ -259,7 +259,7 @@ fn texts(
             patterns.add(value.chars().map(Token::Char).collect::<Vec<_>>());
         }
     }
-    let mut found = patterns.classes(&[], "z", cache)?;
+    let mut found = patterns.classes(Shapes::All, "z", cache)?;
     if conditions.iter().all(|(_, _, c)| is_bool(c) || c.operator.base == Base::Null) {
         found.retain(|c| c.witness == "true" || c.witness == "false");
     }

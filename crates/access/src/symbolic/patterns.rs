@@ -3,7 +3,7 @@
 use super::dimensions::Value;
 use super::hash::Map;
 use super::mask::Mask;
-use super::strings::{Cache, Capped, Class, Token, tokens};
+use super::strings::{Cache, Capped, Class, Shapes, Token, tokens};
 use crate::pattern::{Piece, Syntax, pieces};
 use crate::policy::Base;
 use std::collections::BTreeMap;
@@ -70,12 +70,13 @@ impl Patterns {
     /// The classes of strings of these shapes, with free variables turned out every way.
     pub(super) fn classes(
         &self,
-        shapes: &[Vec<Token>],
+        shapes: Shapes<'_>,
         usual: &str,
         cache: &mut Cache,
     ) -> Result<Vec<Class>, Capped> {
         let groups: Vec<usize> = (0..self.all.len()).collect();
-        self.either(cache.classes(&self.all, &groups, shapes, usual)?)
+        let patterns: Vec<&[Token]> = self.all.iter().map(Vec::as_slice).collect();
+        self.either(cache.classes(&patterns, &groups, shapes, usual)?)
     }
 
     /// Classes, and those where texts with free variables do not match what they might.

@@ -141,7 +141,15 @@ fn managed_policies() {
         let policy: Value = serde_json::from_str(line).unwrap();
         let document = document(&policy["document"]).remove(0);
         assert_eq!(document.problems, [], "{}", policy["name"]);
-        match implies(&document, &document) {
+        // In other words, since what two documents have in common is never analysed.
+        let mut same = policy["document"].clone();
+        match &mut same["Statement"] {
+            Value::Array(all) => all.iter_mut().for_each(reword),
+            one => reword(one),
+        }
+        let same = self::document(&same).remove(0);
+        assert_eq!(implies(&document, &document), Verdict::Holds, "{}", policy["name"]);
+        match implies(&document, &same) {
             Verdict::Holds => {}
             Verdict::Fails(request) => panic!("{}: {request:?}", policy["name"]),
             Verdict::Undecided(..) => undecided.push(policy["name"].as_str().unwrap().to_owned()),
@@ -151,6 +159,22 @@ fn managed_policies() {
     assert_eq!(n, 1_641);
     // Dozens of resources with several `*` and variables each, under one action.
     assert_eq!(undecided, ["SageMakerStudioProjectUserRolePermissionsBoundary"]);
+}
+
+/// Two `*` in a row are one; not in `${*}`, which stands for the character.
+fn reword(statement: &mut Value) {
+    let twice = |text: &str| text.replace('*', "**").replace("${**}", "${*}");
+    for key in ["Resource", "NotResource"] {
+        match statement.get_mut(key) {
+            Some(Value::String(text)) => *text = twice(text),
+            Some(Value::Array(all)) => {
+                for text in all {
+                    *text = twice(text.as_str().unwrap_or_default()).into();
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Not a test of speed: prints how long an implication takes from texts to answer, beside parsing both documents with serde_json.
