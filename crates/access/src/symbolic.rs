@@ -10,6 +10,7 @@
 
 mod automaton;
 mod covers;
+mod differences;
 mod dimensions;
 mod hash;
 mod implication;

@@ -1,8 +1,8 @@
 //! Whether one document allows nothing that another does not.
 
 use super::covers::covers;
-use super::dimensions::{Dimension, Part, Value, actions, dimensions, variables};
-use super::hash::Set;
+use super::differences::{Sides, differences};
+use super::dimensions::{Part, Value, actions, dimensions, variables};
 use super::mask::Mask;
 use super::patterns::{Fixed, Variables};
 use super::strings::{Cache, Capped};
@@ -11,9 +11,8 @@ use crate::pattern::{Piece, pieces};
 use crate::policy::{Document, Effect};
 use crate::request::{Context, Request};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
-/// Masks of requests that are kept at a time.
-const MASKS_MAX: usize = 4_000_000;
 /// Witnesses that are replayed before an answer is called unconfirmed.
 const WITNESSES_MAX: usize = 16;
 /// Combinations of values of keys that patterns refer to.
@@ -61,23 +60,6 @@ struct Question<'d> {
     parts: Vec<Part<'d>>,
     /// How many are the candidate's.
     split: usize,
-}
-
-/// The statements by what they do.
-struct Sides<const W: usize> {
-    allow: Mask<W>,
-    deny: Mask<W>,
-    reference_allow: Mask<W>,
-    reference_deny: Mask<W>,
-}
-
-impl<const W: usize> Sides<W> {
-    /// Allowed by the candidate, not by the reference.
-    fn differ(&self, mask: &Mask<W>) -> bool {
-        let is_allowed = mask.meets(&self.allow) && !mask.meets(&self.deny);
-        let is_refused = !mask.meets(&self.reference_allow) || mask.meets(&self.reference_deny);
-        is_allowed && is_refused
-    }
 }
 
 impl Question<'_> {
@@ -196,25 +178,28 @@ impl Question<'_> {
         let no_values = Fixed::new();
         let fixed = if let Variables::Fixed(fixed) = variables { fixed } else { &no_values };
         let mut out = Found::None;
-        let mut widened = None;
         let mut tried = 0;
         for (mask, action) in actions {
             let parts: Vec<Part<'_>> = self.parts.iter().filter(|p| mask.has(p.bit)).copied().collect();
             let dimensions = dimensions::<W>(&parts, variables, cache)?;
-            for mut values in differing(*mask, &dimensions, sides)? {
-                widened = widened.or_else(|| dimensions.iter().find_map(|d| d.widened.clone()));
+            let found = &mut |mut values: Vec<Value>| {
                 values.push(action.clone());
                 let request = match self.confirmed(request_of(&values, fixed)) {
-                    Ok(request) => return Ok(Found::Confirmed(Box::new(request))),
+                    Ok(request) => {
+                        out = Found::Confirmed(Box::new(request));
+                        return ControlFlow::Break(());
+                    }
                     Err(request) => Box::new(request),
                 };
                 if matches!(out, Found::None) {
-                    out = Found::Possible(widened.clone(), request);
+                    let widened = dimensions.iter().find_map(|d| d.widened.clone());
+                    out = Found::Possible(widened, request);
                 }
                 tried += 1;
-                if tried >= WITNESSES_MAX {
-                    return Ok(out);
-                }
+                if tried < WITNESSES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            if differences(*mask, &dimensions, sides, found)?.is_break() {
+                break;
             }
         }
         Ok(out)
@@ -366,54 +351,4 @@ enum Found {
     Confirmed(Box<Request>),
     /// It does not; with the reason, if the search itself may have gone too far.
     Possible(Option<String>, Box<Request>),
-}
-
-/// A mask of requests so far, the one before it, and the class that made it.
-type Step<const W: usize> = (Mask<W>, usize, usize);
-
-/// Requests whose masks differ between the two sides, in a fixed order, the first few. `start` is the mask of their action.
-fn differing<const W: usize>(
-    start: Mask<W>,
-    dimensions: &[Dimension<W>],
-    sides: &Sides<W>,
-) -> Result<Vec<Vec<Value>>, Capped> {
-    let mut levels: Vec<Vec<Step<W>>> = vec![vec![(start, 0, 0)]];
-    let mut total = 0;
-    for dimension in dimensions {
-        let mut next: Vec<Step<W>> = Vec::new();
-        let mut seen: Set<Mask<W>> = Set::default();
-        let last = levels.last().map(Vec::as_slice).unwrap_or_default();
-        for (before, (mask, _, _)) in last.iter().enumerate() {
-            for (class, (of, _)) in dimension.classes.iter().enumerate() {
-                let mask = mask.and(*of);
-                // What no Allow of the candidate can reach is of no interest.
-                if mask.meets(&sides.allow) && seen.insert(mask) {
-                    next.push((mask, before, class));
-                }
-            }
-        }
-        total += next.len();
-        if total > MASKS_MAX {
-            return Err(Capped);
-        }
-        levels.push(next);
-    }
-    let last = levels.last().map(Vec::as_slice).unwrap_or_default();
-    let found = last.iter().enumerate().filter(|(_, (mask, _, _))| sides.differ(mask)).take(WITNESSES_MAX);
-    Ok(found.map(|(at, _)| values_of(&levels, dimensions, at)).collect())
-}
-
-/// The values that lead to a mask of the last level.
-fn values_of<const W: usize>(
-    levels: &[Vec<Step<W>>],
-    dimensions: &[Dimension<W>],
-    mut at: usize,
-) -> Vec<Value> {
-    let mut out = Vec::with_capacity(dimensions.len());
-    for (level, dimension) in levels.iter().skip(1).zip(dimensions).rev() {
-        let Some((_, before, class)) = level.get(at) else { break };
-        out.extend(dimension.classes.get(*class).map(|(_, value)| value.clone()));
-        at = *before;
-    }
-    out
 }

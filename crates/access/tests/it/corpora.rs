@@ -186,6 +186,7 @@ fn measure_implications() {
     let pairs: Vec<Value> = serde_json::from_str(&text).unwrap();
     let (mut ours, mut parse) = (Vec::new(), Vec::new());
     const ROUNDS: usize = 20;
+    // Often enough that a neighbour on a shared machine does not make the median.
     for pair in std::iter::repeat_n(&pairs, ROUNDS).flatten() {
         let (one, two) = (pair["p1"].to_string(), pair["p2"].to_string());
         for (p, q) in [(&one, &two), (&two, &one)] {

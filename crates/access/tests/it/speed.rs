@@ -40,6 +40,7 @@ fn an_estate_is_the_same_every_time_and_reads_without_a_problem() {
     }
 }
 
+/// The median and the slowest.
 fn median(mut times: Vec<Duration>) -> (Duration, Duration) {
     times.sort();
     (times[times.len() / 2], times[times.len() - 1])
@@ -55,11 +56,16 @@ fn measure_families() {
             for seed in 0..20 {
                 let (wide, narrow) = family(n, k, seed);
                 for (p, q, times) in [(&narrow, &wide, &mut down), (&wide, &narrow, &mut up)] {
-                    let started = Instant::now();
-                    let (p, q) = (readings(p).unwrap().remove(0), readings(q).unwrap().remove(0));
-                    let verdict = implies(&p, &q);
-                    times.push(started.elapsed());
-                    assert!(!matches!(verdict, Verdict::Undecided(..)), "{verdict:?}");
+                    // The best of a few: neighbours on a shared machine only ever add.
+                    let took = (0..3).map(|_| {
+                        let started = Instant::now();
+                        let (p, q) = (readings(p).unwrap().remove(0), readings(q).unwrap().remove(0));
+                        let verdict = implies(&p, &q);
+                        let took = started.elapsed();
+                        assert!(!matches!(verdict, Verdict::Undecided(..)), "{verdict:?}");
+                        took
+                    });
+                    times.push(took.min().unwrap());
                 }
             }
             let (holds, fails) = (median(down), median(up));
