@@ -2,7 +2,7 @@
 
 use super::covers::covers;
 use super::differences::{Sides, differences};
-use super::dimensions::{Part, Value, actions, dimensions, variables};
+use super::dimensions::{Dimension, Part, Value, actions, dimensions, variables};
 use super::mask::Mask;
 use super::patterns::{Fixed, Variables};
 use super::strings::{Cache, Capped};
@@ -15,6 +15,8 @@ use std::ops::ControlFlow;
 
 /// Witnesses that are replayed before an answer is called unconfirmed.
 const WITNESSES_MAX: usize = 16;
+/// Actions whose dimensions are kept for other actions.
+const BUILT_MAX: usize = 8;
 /// Combinations of values of keys that patterns refer to.
 const FIXED_MAX: usize = 64;
 
@@ -164,6 +166,8 @@ impl Question<'_> {
                 out.push((mask, action));
             }
         }
+        // Those with most statements first: what is built for them serves for the others.
+        out.sort_by_key(|(mask, _)| std::cmp::Reverse(mask.count()));
         out
     }
 
@@ -179,9 +183,22 @@ impl Question<'_> {
         let fixed = if let Variables::Fixed(fixed) = variables { fixed } else { &no_values };
         let mut out = Found::None;
         let mut tried = 0;
+        // Dimensions of more statements serve for fewer: the bits of the others are never asked about. Not so where the others bring
+        // principals in, since keys that follow from who asks are then no longer free.
+        let mut built: Vec<(Mask<W>, bool, Vec<Dimension<W>>)> = Vec::new();
         for (mask, action) in actions {
             let parts: Vec<Part<'_>> = self.parts.iter().filter(|p| mask.has(p.bit)).copied().collect();
-            let dimensions = dimensions::<W>(&parts, variables, cache)?;
+            let has_principals = parts.iter().any(|p| p.statement.principal.is_some());
+            let serves = |(of, with_principals, _): &(Mask<W>, bool, _)| {
+                mask.and(*of) == *mask && *with_principals == has_principals
+            };
+            if !built.iter().any(serves) {
+                if built.len() >= BUILT_MAX {
+                    built.remove(0);
+                }
+                built.push((*mask, has_principals, dimensions::<W>(&parts, variables, cache)?));
+            }
+            let Some((_, _, dimensions)) = built.iter().find(|b| serves(b)) else { continue };
             let found = &mut |mut values: Vec<Value>| {
                 values.push(action.clone());
                 let request = match self.confirmed(request_of(&values, fixed)) {
@@ -198,7 +215,7 @@ impl Question<'_> {
                 tried += 1;
                 if tried < WITNESSES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
-            if differences(*mask, &dimensions, sides, found)?.is_break() {
+            if differences(*mask, dimensions, sides, found)?.is_break() {
                 break;
             }
         }

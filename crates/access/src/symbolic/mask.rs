@@ -45,6 +45,10 @@ impl<const W: usize> Mask<W> {
         out
     }
 
+    pub(super) fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
     pub(super) fn bits(self) -> impl Iterator<Item = usize> {
         (0..64 * W).filter(move |at| self.has(*at))
     }

@@ -57,7 +57,7 @@ fn measure_families() {
                 let (wide, narrow) = family(n, k, seed);
                 for (p, q, times) in [(&narrow, &wide, &mut down), (&wide, &narrow, &mut up)] {
                     // The best of a few: neighbours on a shared machine only ever add.
-                    let took = (0..3).map(|_| {
+                    let took = (0..5).map(|_| {
                         let started = Instant::now();
                         let (p, q) = (readings(p).unwrap().remove(0), readings(q).unwrap().remove(0));
                         let verdict = implies(&p, &q);
