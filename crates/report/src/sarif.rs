@@ -1,7 +1,7 @@
 //! SARIF 2.1.0 (<https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>), for code scanning.
 
-use crate::checked::{Case, CaseResult, Level, Outcome, Report};
-use serde_json::{Map, Value, json};
+use crate::checked::{Case, CaseResult, Level, Outcome, Region, Report};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Names the folder where the tool was started; the reader of the report decides where that is (3.14.14).
@@ -89,10 +89,10 @@ fn rules<'r>(results: impl Iterator<Item = &'r CaseResult>) -> BTreeMap<&'r str,
 impl Rule<'_> {
     fn object(&self) -> Value {
         let CaseResult { rule_id, title, help, .. } = self.first;
-        let mut properties = json!({ "tags": ["security"] });
-        if let Some(tenths) = self.severity_tenths {
-            properties["security-severity"] = severity(tenths).into();
-        }
+        let properties = with(
+            json!({ "tags": ["security"] }),
+            [("security-severity", self.severity_tenths.map(|tenths| severity(tenths).into()))],
+        );
         json!({
             "id": rule_id,
             "shortDescription": { "text": title },
@@ -124,56 +124,59 @@ fn result_object(
     rule: Option<&usize>,
     anchor: Option<&str>,
 ) -> Value {
-    let mut properties = json!({ "check": check, "subject": case.subject });
-    if !result.properties.is_null() {
-        properties["witness"] = result.properties.clone();
+    let witness = (!result.properties.is_null()).then(|| result.properties.clone());
+    let properties = with(
+        json!({ "check": check, "subject": case.subject }),
+        [("witness", witness), ("severity", result.severity_tenths.map(|tenths| severity(tenths).into()))],
+    );
+    let fingerprints = result.fingerprint.as_ref().map(|fingerprint| json!({ "avouch/v1": fingerprint }));
+    with(
+        json!({
+            "ruleId": result.rule_id,
+            "level": level(result.level),
+            "message": message(&result.message),
+            "locations": [location(result, anchor)],
+            "properties": properties,
+        }),
+        [("ruleIndex", rule.map(|index| (*index).into())), ("partialFingerprints", fingerprints)],
+    )
+}
+
+/// An object with those of these members that there are.
+fn with<const N: usize>(object: Value, members: [(&str, Option<Value>); N]) -> Value {
+    let Value::Object(mut object) = object else { return object };
+    for (key, value) in members {
+        object.extend(value.map(|value| (key.to_owned(), value)));
     }
-    if let Some(tenths) = result.severity_tenths {
-        properties["severity"] = severity(tenths).into();
-    }
-    let mut out = json!({
-        "ruleId": result.rule_id,
-        "level": level(result.level),
-        "message": message(&result.message),
-        "locations": [location(result, anchor)],
-        "properties": properties,
-    });
-    if let Some(index) = rule {
-        out["ruleIndex"] = (*index).into();
-    }
-    if let Some(fingerprint) = &result.fingerprint {
-        out["partialFingerprints"] = json!({ "avouch/v1": fingerprint });
-    }
-    out
+    Value::Object(object)
 }
 
 fn location(result: &CaseResult, anchor: Option<&str>) -> Value {
-    let mut out = Map::new();
     let place = match (&result.file, anchor) {
-        // A region of a file that is not named is a region of nothing.
         (Some(file), _) => Some((file.as_str(), result.region)),
+        // A region of a file that is not named is a region of nothing.
         (None, anchor) => anchor.map(|file| (file, None)),
     };
-    if let Some((file, region)) = place {
-        let mut physical = json!({ "artifactLocation": artifact(file) });
-        if let Some(region) = region {
-            let (first, behind) = region.span;
-            physical["region"] = json!({
-                "startLine": region.start.line.max(1),
-                "startColumn": region.start.column.max(1),
-                "endLine": region.end.line.max(1),
-                "endColumn": region.end.column.max(1),
-                "byteOffset": first,
-                "byteLength": behind.saturating_sub(first),
-            });
-        }
-        out.insert("physicalLocation".to_owned(), physical);
-    }
-    if let Some(logical) = &result.logical {
-        let of = json!([{ "fullyQualifiedName": logical.fully_qualified_name, "kind": logical.kind }]);
-        out.insert("logicalLocations".to_owned(), of);
-    }
-    Value::Object(out)
+    let physical = place.map(|(file, region)| {
+        with(json!({ "artifactLocation": artifact(file) }), [("region", region.map(region_object))])
+    });
+    let logical = result
+        .logical
+        .as_ref()
+        .map(|of| json!([{ "fullyQualifiedName": of.fully_qualified_name, "kind": of.kind }]));
+    with(json!({}), [("physicalLocation", physical), ("logicalLocations", logical)])
+}
+
+fn region_object(region: Region) -> Value {
+    let (first, behind) = region.span;
+    json!({
+        "startLine": region.start.line.max(1),
+        "startColumn": region.start.column.max(1),
+        "endLine": region.end.line.max(1),
+        "endColumn": region.end.column.max(1),
+        "byteOffset": first,
+        "byteLength": behind.saturating_sub(first),
+    })
 }
 
 /// A path as a URI reference (RFC 3986): every byte that might be read as something else is percent-encoded, `:` too, since a

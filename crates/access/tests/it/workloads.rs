@@ -21,12 +21,17 @@ impl Random {
     }
 
     fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
+        around(of, self.below(of.len()))
     }
 
     fn chance(&mut self, in_100: usize) -> bool {
         self.below(100) < in_100
     }
+}
+
+/// One of a list, by a number that may be larger than the list.
+fn around<'a>(of: &[&'a str], at: usize) -> &'a str {
+    of.get(at % of.len().max(1)).copied().unwrap_or_default()
 }
 
 /// Keys, their operator, and values: mostly one in the other, some that overlap, some that stand apart. Nested values make many
@@ -193,12 +198,16 @@ fn conditioned(random: &mut Random, effect: &str, at: usize, k: usize, values: u
         let entry = condition.entry((*operator).to_owned()).or_insert_with(|| json!({}));
         entry[*key] = json!(chosen);
     }
-    let actions = [&["s3:GetObject", "s3:ListBucket"][..], &["s3:Get*"], &["s3:*"]];
+    let actions = match random.below(3) {
+        0 => json!(["s3:GetObject", "s3:ListBucket"]),
+        1 => json!(["s3:Get*"]),
+        _ => json!(["s3:*"]),
+    };
     json!({
         "Sid": format!("{effect}{at}"),
         "Effect": effect,
         "Principal": "*",
-        "Action": actions[random.below(actions.len())],
+        "Action": actions,
         "Resource": ["arn:aws:s3:::data", "arn:aws:s3:::data/*"],
         "Condition": condition,
     })
@@ -228,9 +237,9 @@ pub fn resource(at: usize, seed: u64) -> Resource {
     let mut random = Random::new(seed);
     random.below(2);
     // By place, not by the seed: a change of its policy leaves a resource what it is.
-    let account = ACCOUNTS[at / 4 % ACCOUNTS.len()];
-    let region = REGIONS[at / 32 % REGIONS.len()];
-    let name = format!("{}-{at}", TEAMS[at % TEAMS.len()]);
+    let account = around(&ACCOUNTS, at / 4);
+    let region = around(&REGIONS, at / 32);
+    let name = format!("{}-{at}", around(&TEAMS, at));
     let (kind, arn, region) = match at % 4 {
         0 => ("AWS::S3::Bucket", format!("arn:aws:s3:::{name}"), region),
         1 => ("AWS::SQS::Queue", format!("arn:aws:sqs:{region}:{account}:{name}"), region),
@@ -275,7 +284,7 @@ pub fn resource(at: usize, seed: u64) -> Resource {
         kind: kind.to_owned(),
         account: account.to_owned(),
         region: region.to_owned(),
-        tags: BTreeMap::from([("team".to_owned(), TEAMS[at % TEAMS.len()].to_owned())]),
+        tags: BTreeMap::from([("team".to_owned(), around(&TEAMS, at).to_owned())]),
         config,
         captured_at: Time(1_795_000_000 * Time::SECOND),
         arn,
