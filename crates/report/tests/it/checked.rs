@@ -213,9 +213,12 @@ fn hostile(text: &str) -> Report {
     Report { tool_version: own(), checks: vec![CheckRun { name: own(), cases }] }
 }
 
+/// Name, attributes, text.
+type Element = (String, Vec<(String, String)>, String);
+
 /// What an XML reader makes of a text: elements in order with their attributes and texts, or why it is no XML. Knows no more than
 /// the writer uses, and takes nothing that XML 1.0 forbids.
-fn read_xml(xml: &str) -> Result<Vec<(String, Vec<(String, String)>, String)>, String> {
+fn read_xml(xml: &str) -> Result<Vec<Element>, String> {
     let is_char = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..);
     if let Some(c) = xml.chars().find(|c| !is_char(*c)) {
         return Err(format!("{c:?} is no character of XML"));
@@ -241,7 +244,7 @@ fn read_xml(xml: &str) -> Result<Vec<(String, Vec<(String, String)>, String)>, S
     };
     let mut rest =
         xml.strip_prefix("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n").ok_or("no declaration")?;
-    let (mut out, mut open): (Vec<(String, Vec<(String, String)>, String)>, Vec<usize>) = (vec![], vec![]);
+    let (mut out, mut open): (Vec<Element>, Vec<usize>) = (vec![], vec![]);
     while let Some((text, behind)) = rest.split_once('<') {
         if text.contains("]]>") || text.contains('>') {
             return Err(format!("a bare > in {text:?}"));
@@ -362,7 +365,7 @@ proptest! {
             let place = &result["locations"][0]["physicalLocation"];
             let uri = place["artifactLocation"]["uri"].as_str().unwrap();
             prop_assert!(uri.is_ascii() && !uri.contains(['"', ' ', '<', '\\']), "{}", uri);
-            prop_assert!(uri.starts_with("file:///") == !place["artifactLocation"]["uriBaseId"].is_string());
+            prop_assert_ne!(uri.starts_with("file:///"), place["artifactLocation"]["uriBaseId"].is_string());
             prop_assert!(place["region"]["startLine"].as_u64() >= Some(1));
         }
     }
