@@ -7,6 +7,7 @@
 //! | `append` | the vault's writer | a loop of `write` and `fdatasync` over the same bytes |
 //! | `detect` | crate `detect` | the rsigma engine |
 //! | `query` | crate `query` over sealed, encrypted segments | DuckDB over the same rows in plain Parquet |
+//! | `access` | crate `access`, questions about policies | serde_json reading the same documents |
 //! | `verify` | `avouch verify` | `openssl dgst -sha256`, `sha256sum` |
 //!
 //! A missing peer is a line in the result that says how to get it. A bar that is missed is a line too; the exit code is 0 all the
@@ -31,7 +32,7 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(name = "avouch-bench", about = "Measure against peers")]
 struct Cli {
-    /// intake, append, detect, query, verify; all when left out
+    /// intake, append, detect, query, access, verify; all when left out
     subjects: Vec<Subject>,
     /// Small sizes and few rounds: shows that it works, not how fast it is
     #[arg(long)]
@@ -56,6 +57,7 @@ enum Subject {
     Append,
     Detect,
     Query,
+    Access,
     Verify,
 }
 
@@ -147,6 +149,7 @@ fn measure(cli: &Cli, ctx: &Ctx) -> Result<Report> {
             Subject::Append => subject::append::run,
             Subject::Detect => subject::detect::run,
             Subject::Query => subject::query::run,
+            Subject::Access => subject::access::run,
             Subject::Verify => subject::verify::run,
         };
         run(ctx, &mut report).with_context(|| name.clone())?;

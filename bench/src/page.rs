@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 /// In the order of an event's way.
-const SUBJECTS: [(&str, &str); 5] = [
+const SUBJECTS: [(&str, &str); 6] = [
     (
         "intake",
         "`avouch serve` takes syslog lines over TCP and counts a line when it is durable in the vault: hashed, compressed, encrypted, synced. rsyslogd takes the same lines from the same sender and counts a line when it is in its file.",
@@ -23,6 +23,10 @@ const SUBJECTS: [(&str, &str); 5] = [
     (
         "query",
         "The engine behind `avouch search` and `avouch sql` over sealed, encrypted segments, against DuckDB over the same rows in the same Parquet layout without encryption. Both warm, both with all cores, rows compared first.",
+    ),
+    (
+        "access",
+        "Questions about policies, each from the texts to the answer with nothing kept between two, beside serde_json, which only reads the same documents. No other program answers them, so the peer is a yardstick: 0.1 is ten times as long as reading.",
     ),
     (
         "verify",

@@ -47,12 +47,14 @@ pub enum Unit {
     Megabytes,
     #[serde(rename = "ms")]
     Millis,
+    #[serde(rename = "µs")]
+    Micros,
 }
 
 impl Unit {
     /// A time is better when it is lower.
     pub fn ratio(self, ours: f64, theirs: f64) -> f64 {
-        if self == Unit::Millis { theirs / ours } else { ours / theirs }
+        if matches!(self, Unit::Millis | Unit::Micros) { theirs / ours } else { ours / theirs }
     }
 }
 
@@ -224,5 +226,7 @@ pub fn figure(v: f64, unit: Unit) -> String {
         Unit::Events => format!("{:.0} k events/s", v / 1e3),
         Unit::Megabytes => format!("{v:.0} MB/s"),
         Unit::Millis => format!("{v:.1} ms"),
+        Unit::Micros if v >= 1e4 => format!("{:.1} ms", v / 1e3),
+        Unit::Micros => format!("{v:.1} µs"),
     }
 }

@@ -16,7 +16,11 @@ pub struct Kit {
 const DEBIAN: [&str; 6] =
     ["rsyslog", "libestr0", "libfastjson4", "liblogging-stdlog0", "liblognorm5", "bsdutils"];
 
-const PYTHON: [&str; 4] = ["pyarrow==26.0.1", "duckdb==1.4.1", "aiosmtpd==1.4.6", "cryptography==46.0.3"];
+const PYTHON: [&str; 5] =
+    ["pyarrow==26.0.1", "duckdb==1.4.1", "aiosmtpd==1.4.6", "cryptography==46.0.3", "xmlschema==4.3.2"];
+
+/// Carries the schema of SARIF, whose own licence does not clearly let this repository pass it on.
+const SARIF: (&str, &str) = ("serde-sarif", "0.8.0");
 
 pub fn install(target: &Path, with_python: bool, with_browser: bool) -> Result<Kit> {
     let dir = target.join("kit");
@@ -27,6 +31,9 @@ pub fn install(target: &Path, with_python: bool, with_browser: bool) -> Result<K
     }
     if with_python && let Err(e) = python(&dir) {
         missing.push(format!("Python packages: {e:#}"));
+    }
+    if with_python && let Err(e) = schemas(&dir) {
+        missing.push(format!("the schema of SARIF: {e:#}"));
     }
     if with_browser && let Err(e) = browser() {
         missing.push(format!("chromium: {e:#}"));
@@ -81,6 +88,37 @@ fn python(dir: &Path) -> Result<()> {
     );
     anyhow::ensure!(ok, "pip install {want} failed");
     fs::write(mark, want).context("cannot mark the environment as complete")
+}
+
+/// `schemas/sarif-2.1.0.json`, out of a crate that is fetched and never built.
+fn schemas(dir: &Path) -> Result<()> {
+    let dir = dir.join("schemas");
+    let (crate_name, version) = SARIF;
+    let out = dir.join("sarif-2.1.0.json");
+    let mark = dir.join("done");
+    if out.is_file() && fs::read_to_string(&mark).is_ok_and(|have| have == version) {
+        return Ok(());
+    }
+    let package = dir.join("fetch");
+    fs::create_dir_all(package.join("src"))?;
+    fs::write(package.join("src/lib.rs"), "")?;
+    let manifest = format!(
+        "[package]\nname = \"fetch\"\nedition = \"2024\"\n[dependencies]\n{crate_name} = {{ version = \"={version}\", default-features = false }}\n[workspace]\n"
+    );
+    fs::write(package.join("Cargo.toml"), manifest)?;
+    let said = Command::new("cargo")
+        .args(["metadata", "--format-version", "1"])
+        .current_dir(&package)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    anyhow::ensure!(said.status.success(), "cargo cannot fetch {crate_name} {version}");
+    let metadata: serde_json::Value = serde_json::from_slice(&said.stdout)?;
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    let found = packages.iter().find(|p| p["name"] == crate_name).and_then(|p| p["manifest_path"].as_str());
+    let folder = found.and_then(|m| Path::new(m).parent()).context("the crate is not there")?;
+    fs::copy(folder.join("src/schema.json"), &out).context("the crate has no schema.json")?;
+    fs::write(mark, version).context("cannot mark the schema as complete")
 }
 
 fn browser() -> Result<()> {

@@ -1,5 +1,6 @@
 //! One file per subject.
 
+pub mod access;
 pub mod append;
 pub mod detect;
 pub mod intake;

@@ -7,7 +7,7 @@
 pub mod decide;
 mod matching;
 
-pub(crate) use matching::wild;
+pub(crate) use matching::like;
 
 use crate::policy::{
     Base, Condition, Document, Effect, PrincipalKind, Principals, Quantifier, Statement, Word, Words,
@@ -79,8 +79,7 @@ pub fn misses(document: &Document, statement: &Statement, request: &Request, dou
     {
         return Some(Part::Principal);
     }
-    let action = request.action.to_ascii_lowercase();
-    let is_action = |w: &Word| matching::wild(&w.text.to_ascii_lowercase(), &action);
+    let is_action = |w: &Word| matching::wild(&w.text, &request.action);
     if statement.action.values.iter().any(is_action) == statement.action.negated {
         return Some(Part::Action);
     }
@@ -106,7 +105,7 @@ fn names(listed: &Principals, principal: &Principal, is_wide: bool) -> bool {
         (PrincipalKind::Aws, _) if word.text == "*" => true,
         (PrincipalKind::Aws, Principal::Iam(_) | Principal::Session { .. }) => {
             names_aws(&word.text, principal)
-                || (is_wide && principal.arn().is_some_and(|arn| wild(&word.text, arn)))
+                || (is_wide && principal.arn().is_some_and(|arn| like(&word.text, arn)))
         }
         (PrincipalKind::Service, Principal::Service(host)) => word.text == *host,
         (PrincipalKind::Federated, Principal::Federated(provider)) => {

@@ -10,12 +10,16 @@
 
 mod automaton;
 mod cells;
+mod covers;
+mod differences;
 mod dimensions;
+mod hash;
 mod implication;
 mod keys;
 mod mask;
 mod parts;
 mod patterns;
+mod prefixes;
 mod principals;
 mod strings;
 mod values;

@@ -3,7 +3,7 @@
 //! Everything here is a function from data to text: no clock, no file, no network, no randomness (N3). The evidence of a finding is
 //! inside the finding, so no event and no resource is ever seen here (N5).
 //!
-//! Three ideas:
+//! Four ideas:
 //!
 //! - **A picture is text.** [`sparkline`], [`bar`], [`columns`], [`ring`] and [`timeline`] return SVG made of presentation
 //!   attributes only: no `style` attribute, no script, no font, so that the strictest content policy lets them through and the
@@ -13,10 +13,12 @@
 //!   nobody has is a gap, never a zero. More than [`MARKS_MAX`] values are merged, and the description says so.
 //! - **One writer escapes.** All text passes [`Markup`], which makes controls and bidirectional marks visible and escapes the five
 //!   characters of XML. There is no way round it but [`Markup::raw`], used only for what this crate drew itself.
+//! - **What checks said is one type.** A [`Report`] knows neither policies nor findings; [`sarif`] and [`junit`] print it for code
+//!   scanning and build servers, so that a check that fills it in has both.
 //!
 //! Truths: O1 (the same input twice gives the same bytes twice; every list is sorted or keeps the order given, tested with each
 //! golden), O2 (a document holds its style and loads nothing), F1 (what could not be looked at has its own section in
-//! [`summary_html`] and is never left out).
+//! [`summary_html`], is an error in [`junit`] and a failed run in [`sarif`], and is never left out).
 //!
 //! It does not decide what a number means, fetch anything, or know a route of the web interface.
 //!
@@ -32,15 +34,21 @@
 //! Rejected: a chart crate (they embed fonts or inline style), a template engine (a second escaping rule beside this one), and
 //! drawing in the browser only (a page without JavaScript would be blind, a printed report empty).
 
+mod checked;
+mod junit;
 mod markup;
 mod picture;
+mod sarif;
 mod summary;
 mod words;
 
+pub use checked::{Case, CaseResult, CheckRun, Level, Logical, Outcome, Position, Region, Report};
+pub use junit::junit;
 pub use markup::Markup;
 pub use picture::{
     Column, Label, Lane, MARKS_MAX, Mark, Part, Size, Tone, bar, columns, ring, sparkline, timeline,
 };
+pub use sarif::sarif;
 pub use summary::{
     ControlResult, Next, Stage, StageState, Summary, VaultSummary, Verdict, severity_tone, state_tone,
     summary_html,

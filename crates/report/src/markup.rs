@@ -49,6 +49,21 @@ impl Markup {
         self
     }
 
+    /// Text for machines: as it is, line breaks and bidirectional marks too, but for the characters that XML cannot hold in any
+    /// form; those become visible.
+    pub(crate) fn exact(&mut self, text: &str) -> &mut Markup {
+        for c in text.chars() {
+            match c {
+                '\n' | '\t' => self.out.push(c),
+                // As it is, a reader would take it for a line end (XML 1.0, 2.11).
+                '\r' => self.out.push_str("&#13;"),
+                c if c.is_control() => self.out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
+                c => escape_into(c.encode_utf8(&mut [0; 4]), &mut self.out),
+            }
+        }
+        self
+    }
+
     /// Text from outside: isolated in `<bdi>`, so that right-to-left letters cannot reorder what stands beside it.
     pub fn outside(&mut self, text: &str) -> &mut Markup {
         self.element("bdi", &[], text)
@@ -96,6 +111,8 @@ fn escape_into(text: &str, out: &mut String) {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
+            // No character of XML (XML 1.0, 2.2).
+            '\u{fffe}' | '\u{ffff}' => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
             c => out.push(c),
         }
     }

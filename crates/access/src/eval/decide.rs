@@ -96,7 +96,6 @@ pub(crate) fn is_caller(bundle: &Bundle, request: &Request) -> bool {
 
 /// Whether the request is one that this resource can be asked at all.
 fn in_scope(bundle: &Bundle, request: &Request) -> bool {
-    let action = request.action.to_ascii_lowercase();
-    bundle.actions.iter().any(|p| super::matching::wild(&p.to_ascii_lowercase(), &action))
-        && bundle.forms.iter().any(|f| super::matching::wild(&f.pattern, &request.resource))
+    bundle.actions.iter().any(|p| super::matching::wild(p, &request.action))
+        && bundle.forms.iter().any(|f| super::matching::like(&f.pattern, &request.resource))
 }

@@ -6,16 +6,50 @@ use crate::policy::Compare;
 use crate::request::Context;
 use std::net::IpAddr;
 
-/// `*` and `?` against a text.
+/// `*` and `?` against a text, in any case.
 pub(crate) fn wild(pattern: &str, value: &str) -> bool {
-    let pieces = pieces(pattern, Syntax { wildcards: true, variables: false });
-    glob(&pieces, &value.chars().collect::<Vec<_>>())
+    is_like(pattern, value, true, |a, b| a.eq_ignore_ascii_case(&b))
+}
+
+/// `*` and `?` against a text.
+pub(crate) fn like(pattern: &str, value: &str) -> bool {
+    is_like(pattern, value, true, |a, b| a == b)
 }
 
 /// A text with wildcards and variables. A variable whose key is missing and that has no default matches nothing.
 pub(super) fn text(pattern: &str, syntax: Syntax, value: &str, context: &Context) -> bool {
+    if !(syntax.variables && pattern.contains("${")) {
+        return is_like(pattern, value, syntax.wildcards, |a, b| a == b);
+    }
     let Some(pieces) = filled(pieces(pattern, syntax), context) else { return false };
     glob(&pieces, &value.chars().collect::<Vec<_>>())
+}
+
+/// As [`glob`], straight from the text: most have no variable, and a list of pieces costs more than the answer.
+fn is_like(pattern: &str, value: &str, wildcards: bool, is_same: impl Fn(char, char) -> bool) -> bool {
+    let (mut p, mut v) = (pattern.chars(), value.chars());
+    let mut back = None;
+    loop {
+        let rest = v.clone();
+        match (p.next(), v.next()) {
+            (None, None) => return true,
+            (Some('*'), _) if wildcards => {
+                v = rest;
+                back = Some((p.clone(), v.clone()));
+            }
+            (Some('?'), Some(_)) if wildcards => {}
+            (Some(a), Some(b)) if is_same(a, b) => {}
+            _ => {
+                // The last `*` takes one character more.
+                let Some((after, mut from)) = back else { return false };
+                if from.next().is_none() {
+                    return false;
+                }
+                (p, v) = (after.clone(), from.clone());
+                back = Some((after, from));
+            }
+        }
+    }
 }
 
 /// A text without wildcards whose variables are filled in.

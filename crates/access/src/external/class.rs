@@ -143,7 +143,7 @@ impl Question<'_> {
                 tables::binds(host, claim, &w.text, operator.has_wildcards())
                     && match operator.base {
                         Base::StringEqualsIgnoreCase => w.text.eq_ignore_ascii_case(value),
-                        _ if operator.has_wildcards() => crate::eval::wild(&w.text, value),
+                        _ if operator.has_wildcards() => crate::eval::like(&w.text, value),
                         _ => w.text == value,
                     }
             })

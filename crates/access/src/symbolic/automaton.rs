@@ -1,8 +1,9 @@
 //! The automaton of many patterns at once: a bit per place of each pattern, so that a character is a few operations on words
 //! (shift-and; Baeza-Yates and Gonnet 1992), and the states that strings can lead to.
 
+use super::hash::{Map, Set};
 use super::strings::{Capped, Token};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 /// States that one dimension may have.
 const STATES_MAX: usize = 200_000;
@@ -19,7 +20,7 @@ pub(super) struct Automaton {
     words: usize,
     starts: Bits,
     /// Places that a character leaves forwards, by character.
-    forward: HashMap<char, Bits>,
+    forward: Map<char, Bits>,
     /// And for a character of no pattern.
     forward_fresh: Bits,
     /// Places that stay where they are: for a colon, and for any other character.
@@ -69,7 +70,7 @@ impl Automaton {
         let mut out = Automaton {
             words,
             starts: empty(),
-            forward: HashMap::new(),
+            forward: Map::default(),
             forward_fresh: empty(),
             stay_colon: empty(),
             stay: empty(),
@@ -124,14 +125,14 @@ impl Automaton {
             (first_shape..at).for_each(|i| set(&mut range, i));
             out.shapes = Some((range, out.ends.split_off(count)));
         }
-        let used: HashSet<char> = out.chars.iter().flatten().flatten().copied().collect();
+        let used: Set<char> = out.chars.iter().flatten().flatten().copied().collect();
         let fresh = "zxqwvjky0987654321".chars().chain('\u{e000}'..'\u{f8ff}').find(|c| !used.contains(c));
         out.fresh = fresh.unwrap_or('z');
         let mut letters: Vec<char> = used.into_iter().chain([':']).collect();
         letters.sort_unstable();
         letters.dedup();
         let mut place = 0;
-        let mut forward: HashMap<char, Bits> = letters.iter().map(|c| (*c, empty())).collect();
+        let mut forward: Map<char, Bits> = letters.iter().map(|c| (*c, empty())).collect();
         for pattern in &all {
             for token in *pattern {
                 match token {
@@ -252,13 +253,9 @@ impl Automaton {
     }
 
     /// Each class with its shortest string that is none of `known`.
-    pub(super) fn classes(
-        &self,
-        known: &HashSet<&str>,
-        usual: &str,
-    ) -> Result<Vec<(Vec<bool>, String)>, Capped> {
+    pub(super) fn classes(&self, known: &Set<&str>, usual: &str) -> Result<Vec<(Vec<bool>, String)>, Capped> {
         let mut out: Vec<(Vec<bool>, String)> = Vec::new();
-        let mut index: HashMap<Vec<bool>, usize> = HashMap::new();
+        let mut index: Map<Vec<bool>, usize> = Map::default();
         if !known.contains(usual)
             && let Some(found) = self.run(usual)
         {
@@ -281,8 +278,7 @@ impl Automaton {
         }
         if !only_known.is_empty() {
             // A string with a character of no pattern is no literal.
-            let with_fresh: HashMap<Vec<bool>, Option<String>> =
-                self.search(true, known)?.into_iter().collect();
+            let with_fresh: Map<Vec<bool>, Option<String>> = self.search(true, known)?.into_iter().collect();
             for found in only_known {
                 let witness =
                     with_fresh.get(&found).cloned().flatten().or_else(|| self.another(&found, known));
@@ -294,11 +290,11 @@ impl Automaton {
 
     /// Every class of the strings that are asked for with its shortest string that is none of `known`, or none where each state's
     /// shortest one is known. With `fresh` only strings that have a fresh character.
-    fn search(&self, fresh: bool, known: &HashSet<&str>) -> Result<Vec<Seen>, Capped> {
+    fn search(&self, fresh: bool, known: &Set<&str>) -> Result<Vec<Seen>, Capped> {
         let mut states: Vec<(Bits, Option<(usize, char)>)> = Vec::new();
-        let mut index: HashMap<Bits, usize> = HashMap::new();
+        let mut index: Map<Bits, usize> = Map::default();
         let mut out: Vec<Seen> = Vec::new();
-        let mut classes: HashMap<Vec<bool>, usize> = HashMap::new();
+        let mut classes: Map<Vec<bool>, usize> = Map::default();
         let flagged = |mut bits: Bits, flag: bool| {
             bits.push(u64::from(flag));
             bits
@@ -342,7 +338,7 @@ impl Automaton {
     }
 
     /// A string of a class that is none of `known`, by trying strings in order of length.
-    fn another(&self, wanted: &[bool], known: &HashSet<&str>) -> Option<String> {
+    fn another(&self, wanted: &[bool], known: &Set<&str>) -> Option<String> {
         let mut open: VecDeque<(Bits, String)> = VecDeque::from([(self.starts.clone(), String::new())]);
         let mut tried = 0;
         while let Some((state, text)) = open.pop_front() {

@@ -1,5 +1,7 @@
 //! Whether one document allows nothing that another does not.
 
+use super::covers::covers;
+use super::differences::{Sides, differences};
 use super::dimensions::{Dimension, Part, Value, actions, dimensions, variables};
 use super::mask::Mask;
 use super::patterns::{Fixed, Variables};
@@ -8,12 +10,13 @@ use crate::eval::{Doubt, outcome};
 use crate::pattern::{Piece, pieces};
 use crate::policy::{Document, Effect};
 use crate::request::{Context, Request};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
-/// Masks of requests that are kept at a time.
-const MASKS_MAX: usize = 4_000_000;
 /// Witnesses that are replayed before an answer is called unconfirmed.
 const WITNESSES_MAX: usize = 16;
+/// Actions whose dimensions are kept for other actions.
+const BUILT_MAX: usize = 8;
 /// Combinations of values of keys that patterns refer to.
 const FIXED_MAX: usize = 64;
 
@@ -61,23 +64,6 @@ struct Question<'d> {
     split: usize,
 }
 
-/// The statements by what they do.
-struct Sides<const W: usize> {
-    allow: Mask<W>,
-    deny: Mask<W>,
-    reference_allow: Mask<W>,
-    reference_deny: Mask<W>,
-}
-
-impl<const W: usize> Sides<W> {
-    /// Allowed by the candidate, not by the reference.
-    fn differ(&self, mask: &Mask<W>) -> bool {
-        let is_allowed = mask.meets(&self.allow) && !mask.meets(&self.deny);
-        let is_refused = !mask.meets(&self.reference_allow) || mask.meets(&self.reference_deny);
-        is_allowed && is_refused
-    }
-}
-
 impl Question<'_> {
     fn decide<const W: usize>(&self) -> Verdict {
         let mut sides: Sides<W> = Sides {
@@ -99,73 +85,141 @@ impl Question<'_> {
         let Ok(actions) = actions::<W>(&self.parts, &mut cache) else {
             return Verdict::Undecided("the actions have too many patterns".to_owned(), None);
         };
-        let actions: Vec<(Mask<W>, Value)> =
-            actions.classes.into_iter().filter(|(mask, _)| mask.meets(&sides.allow)).collect();
+        let open = self.open(actions.classes, &sides);
+        if open.is_empty() {
+            return Verdict::Holds;
+        }
         // With free variables first: if there is no request even then, there is none.
         let all = self.fixed();
         let no_values = Fixed::new();
         let variables = if all.len() > 1 { Variables::Free } else { Variables::Fixed(&no_values) };
-        let mut unconfirmed = None;
-        match self.witnesses(&actions, &variables, &sides, &mut cache) {
-            Err(Capped) => {
-                unconfirmed = Some(("the documents are too large for this analysis".to_owned(), None))
-            }
-            Ok((witnesses, widened)) => {
-                for values in witnesses {
-                    let request = self.plain(request_of(&values, &no_values));
-                    if self.differs(&request) {
-                        return Verdict::Fails(Box::new(request));
-                    }
-                    let why = match &variables {
+        let (why, request) = match self.search(&open, &variables, &sides, &mut cache) {
+            Err(Capped) => ("the documents are too large for this analysis".to_owned(), None),
+            Ok(Found::None) => return Verdict::Holds,
+            Ok(Found::Confirmed(request)) => return Verdict::Fails(request),
+            Ok(Found::Possible(why, request)) => {
+                let why = why.unwrap_or_else(|| {
+                    match &variables {
                         Variables::Free => {
                             "it depends on values of variables that the documents do not tell apart"
                         }
                         Variables::Fixed(_) => "the evaluator does not confirm the request",
-                    };
-                    let why = widened.clone().unwrap_or_else(|| why.to_owned());
-                    unconfirmed.get_or_insert((why, Some(Box::new(request))));
-                }
+                    }
+                    .to_owned()
+                });
+                (why, Some(request))
             }
-        }
-        let Some((why, request)) = unconfirmed else { return Verdict::Holds };
+        };
         // Then with values that the documents name, one after the other, to find one that the evaluator confirms.
         for fixed in all.iter().filter(|_| all.len() > 1) {
-            let Ok((found, _)) = self.witnesses(&actions, &Variables::Fixed(fixed), &sides, &mut cache)
-            else {
-                break;
-            };
-            for values in found {
-                let request = self.plain(request_of(&values, fixed));
-                if self.differs(&request) {
-                    return Verdict::Fails(Box::new(request));
-                }
+            match self.search(&open, &Variables::Fixed(fixed), &sides, &mut cache) {
+                Err(Capped) => break,
+                Ok(Found::Confirmed(request)) => return Verdict::Fails(request),
+                Ok(_) => {}
             }
         }
         Verdict::Undecided(why, request)
     }
 
-    /// Requests that the two documents judge differently, the first few, and why there may be more of them than real ones.
-    fn witnesses<const W: usize>(
+    /// The actions for which the texts alone do not show that nothing new is allowed, each with the statements that matter: not those
+    /// that cannot make a difference, because another one applies wherever they do.
+    fn open<const W: usize>(
+        &self,
+        actions: Vec<(Mask<W>, Value)>,
+        sides: &Sides<W>,
+    ) -> Vec<(Mask<W>, Value)> {
+        // By statement, what makes it harmless: a Deny of the candidate for all of them, an Allow of the reference for an Allow.
+        let harmless: Vec<(&Part<'_>, Mask<W>)> = self
+            .parts
+            .iter()
+            .filter(|part| sides.allow.has(part.bit) || sides.reference_deny.has(part.bit))
+            .map(|part| {
+                let mut by = Mask::NONE;
+                for other in &self.parts {
+                    let counts = sides.deny.has(other.bit)
+                        || (sides.allow.has(part.bit) && sides.reference_allow.has(other.bit));
+                    if counts && covers(other, part) {
+                        by.insert(other.bit);
+                    }
+                }
+                (part, by)
+            })
+            .collect();
+        let mut out = Vec::new();
+        for (mut mask, action) in actions {
+            if !mask.meets(&sides.allow) {
+                continue;
+            }
+            let all = mask;
+            let drop = |mask: &mut Mask<W>, side: &Mask<W>, by_only: &Mask<W>| {
+                for (part, by) in harmless.iter().filter(|(part, _)| side.has(part.bit)) {
+                    if by.and(*by_only).meets(&all) {
+                        mask.remove(part.bit);
+                    }
+                }
+            };
+            drop(&mut mask, &sides.reference_deny, &sides.deny);
+            // An Allow that the reference has as well makes a difference where the reference denies.
+            let is_denied = mask.meets(&sides.reference_deny);
+            drop(&mut mask, &sides.allow, if is_denied { &sides.deny } else { &Mask::ALL });
+            if mask.meets(&sides.allow) {
+                out.push((mask, action));
+            }
+        }
+        // Those with most statements first: what is built for them serves for the others.
+        out.sort_by_key(|(mask, _)| std::cmp::Reverse(mask.count()));
+        out
+    }
+
+    /// The first request that the two documents judge differently and the evaluator confirms, of the first few.
+    fn search<const W: usize>(
         &self,
         actions: &[(Mask<W>, Value)],
         variables: &Variables<'_>,
         sides: &Sides<W>,
         cache: &mut Cache,
     ) -> Result<Found, Capped> {
-        let mut widened = None;
-        let mut out = Vec::new();
+        let no_values = Fixed::new();
+        let fixed = if let Variables::Fixed(fixed) = variables { fixed } else { &no_values };
+        let mut out = Found::None;
+        let mut tried = 0;
+        // Dimensions of more statements serve for fewer: the bits of the others are never asked about. Not so where the others bring
+        // principals in, since keys that follow from who asks are then no longer free.
+        let mut built: Vec<(Mask<W>, bool, Vec<Dimension<W>>)> = Vec::new();
         for (mask, action) in actions {
             let parts: Vec<Part<'_>> = self.parts.iter().filter(|p| mask.has(p.bit)).copied().collect();
-            let dimensions = dimensions::<W>(&parts, variables, cache)?;
-            for values in differing(*mask, &dimensions, sides)? {
-                widened = widened.or_else(|| dimensions.iter().find_map(|d| d.widened.clone()));
-                out.push(std::iter::once(action.clone()).chain(values).collect());
-                if out.len() >= WITNESSES_MAX {
-                    return Ok((out, widened));
+            let has_principals = parts.iter().any(|p| p.statement.principal.is_some());
+            let serves = |(of, with_principals, _): &(Mask<W>, bool, _)| {
+                mask.and(*of) == *mask && *with_principals == has_principals
+            };
+            if !built.iter().any(serves) {
+                if built.len() >= BUILT_MAX {
+                    built.remove(0);
                 }
+                built.push((*mask, has_principals, dimensions::<W>(&parts, variables, cache)?));
+            }
+            let Some((_, _, dimensions)) = built.iter().find(|b| serves(b)) else { continue };
+            let found = &mut |mut values: Vec<Value>| {
+                values.push(action.clone());
+                let request = match self.confirmed(request_of(&values, fixed)) {
+                    Ok(request) => {
+                        out = Found::Confirmed(Box::new(request));
+                        return ControlFlow::Break(());
+                    }
+                    Err(request) => Box::new(request),
+                };
+                if matches!(out, Found::None) {
+                    let widened = dimensions.iter().find_map(|d| d.widened.clone());
+                    out = Found::Possible(widened, request);
+                }
+                tried += 1;
+                if tried < WITNESSES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            if differences(*mask, dimensions, sides, found)?.is_break() {
+                break;
             }
         }
-        Ok((out, widened))
+        Ok(out)
     }
 
     /// What the evaluator says.
@@ -174,33 +228,47 @@ impl Question<'_> {
             && !outcome(self.reference, request, Doubt::Forbids).is_allowed()
     }
 
-    /// The same request with ordinary words, as far as that changes nothing.
-    fn plain(&self, mut request: Request) -> Request {
-        if !self.differs(&request) {
-            return request;
-        }
+    /// The request with ordinary words as far as that changes nothing, if the evaluator judges it as the engine does; else as it was.
+    fn confirmed(&self, mut request: Request) -> Result<Request, Request> {
         // Actions were compared in lower case: as a document writes it, if one does.
         let written = self.parts.iter().flat_map(|p| &p.statement.action.values).map(|w| &w.text);
         if let Some(written) = written.clone().find(|text| text.eq_ignore_ascii_case(&request.action)) {
             request.action.clone_from(written);
         }
+        if !self.differs(&request) {
+            return Err(request);
+        }
         if request.resource == "*" {
-            return request;
+            return Ok(request);
         }
         let service = request.action.split(':').next().unwrap_or_default().to_owned();
-        for (part, word) in
+        let with = |request: &Request, words: &[(usize, &str)]| {
+            let mut parts: Vec<&str> = request.resource.splitn(6, ':').collect();
+            for (part, word) in words {
+                if let Some(slot) = parts.get_mut(*part) {
+                    *slot = word;
+                }
+            }
+            let resource = parts.join(":");
+            if resource == request.resource {
+                return None;
+            }
+            let plainer = Request { resource, ..request.clone() };
+            self.differs(&plainer).then_some(plainer)
+        };
+        // All at once, which is nearly always right; else one by one.
+        let plainest = [(1, "aws"), (2, service.as_str()), (3, ""), (4, "")];
+        if let Some(plainer) = with(&request, &plainest) {
+            return Ok(plainer);
+        }
+        for word in
             [(1, "aws"), (2, service.as_str()), (3, "eu-central-1"), (3, ""), (4, "111122223333"), (4, "")]
         {
-            let mut parts: Vec<&str> = request.resource.splitn(6, ':').collect();
-            if let Some(slot) = parts.get_mut(part) {
-                *slot = word;
-            }
-            let plainer = Request { resource: parts.join(":"), ..request.clone() };
-            if self.differs(&plainer) {
+            if let Some(plainer) = with(&request, &[word]) {
                 request = plainer;
             }
         }
-        request
+        Ok(request)
     }
 
     /// Values of the keys that patterns refer to, in all combinations that are likely to tell the documents apart.
@@ -296,55 +364,11 @@ fn set(out: &mut Request, value: &Value) {
     }
 }
 
-/// Values of requests, and why they may be none of real ones.
-type Found = (Vec<Vec<Value>>, Option<String>);
-
-/// A mask of requests so far, the one before it, and the class that made it.
-type Step<const W: usize> = (Mask<W>, usize, usize);
-
-/// Requests whose masks differ between the two sides, in a fixed order, the first few. `start` is the mask of their action.
-fn differing<const W: usize>(
-    start: Mask<W>,
-    dimensions: &[Dimension<W>],
-    sides: &Sides<W>,
-) -> Result<Vec<Vec<Value>>, Capped> {
-    let mut levels: Vec<Vec<Step<W>>> = vec![vec![(start, 0, 0)]];
-    let mut total = 0;
-    for dimension in dimensions {
-        let mut next: Vec<Step<W>> = Vec::new();
-        let mut seen: HashSet<Mask<W>> = HashSet::new();
-        let last = levels.last().map(Vec::as_slice).unwrap_or_default();
-        for (before, (mask, _, _)) in last.iter().enumerate() {
-            for (class, (of, _)) in dimension.classes.iter().enumerate() {
-                let mask = mask.and(*of);
-                // What no Allow of the candidate can reach is of no interest.
-                if mask.meets(&sides.allow) && seen.insert(mask) {
-                    next.push((mask, before, class));
-                }
-            }
-        }
-        total += next.len();
-        if total > MASKS_MAX {
-            return Err(Capped);
-        }
-        levels.push(next);
-    }
-    let last = levels.last().map(Vec::as_slice).unwrap_or_default();
-    let found = last.iter().enumerate().filter(|(_, (mask, _, _))| sides.differ(mask)).take(WITNESSES_MAX);
-    Ok(found.map(|(at, _)| values_of(&levels, dimensions, at)).collect())
-}
-
-/// The values that lead to a mask of the last level.
-fn values_of<const W: usize>(
-    levels: &[Vec<Step<W>>],
-    dimensions: &[Dimension<W>],
-    mut at: usize,
-) -> Vec<Value> {
-    let mut out = Vec::with_capacity(dimensions.len());
-    for (level, dimension) in levels.iter().skip(1).zip(dimensions).rev() {
-        let Some((_, before, class)) = level.get(at) else { break };
-        out.extend(dimension.classes.get(*class).map(|(_, value)| value.clone()));
-        at = *before;
-    }
-    out
+/// What a search came to.
+enum Found {
+    None,
+    /// The evaluator agrees.
+    Confirmed(Box<Request>),
+    /// It does not; with the reason, if the search itself may have gone too far.
+    Possible(Option<String>, Box<Request>),
 }

@@ -3,8 +3,8 @@
 use super::dimensions::{Dimension, Value};
 use super::mask::Mask;
 use super::patterns::{Pattern, Patterns, Variables, distinct, filled};
-use super::strings::{Cache, Capped, Token, arn_tokens};
-use super::values::{meets, representatives};
+use super::strings::{Cache, Capped, Shapes, Token, arn_tokens};
+use super::values::{Point, representatives};
 use crate::pattern::Syntax;
 use crate::policy::{Base, Condition, Document, Quantifier};
 use std::collections::BTreeSet;
@@ -175,30 +175,44 @@ type Set = (Vec<bool>, Vec<bool>, Vec<String>);
 
 /// All that finite sets of values can be: unions of what single values are, until nothing new comes.
 fn sets_of(singles: &[Hits]) -> Result<Vec<Set>, Capped> {
-    let mut out: Vec<Set> = Vec::new();
-    let mut seen: BTreeSet<(Vec<bool>, Vec<bool>)> = BTreeSet::new();
-    for (hits, value) in singles {
-        let misses: Vec<bool> = hits.iter().map(|h| !h).collect();
-        if seen.insert((hits.clone(), misses.clone())) {
-            out.push((hits.clone(), misses, vec![value.clone()]));
+    // What is met and what is not, one behind the other; and which single values it is made of.
+    let mut out: Vec<(Vec<bool>, Vec<usize>)> = Vec::new();
+    let mut seen = super::hash::Set::default();
+    for (at, (hits, _)) in singles.iter().enumerate() {
+        let both: Vec<bool> = hits.iter().copied().chain(hits.iter().map(|h| !h)).collect();
+        if seen.insert(both.clone()) {
+            out.push((both, vec![at]));
         }
     }
-    let first = out.clone();
+    let first: Vec<(Vec<bool>, usize)> =
+        out.iter().filter_map(|(both, of)| Some((both.clone(), *of.first()?))).collect();
+    let mut union = Vec::new();
     let mut at = 0;
-    while let Some((hits, misses, values)) = out.get(at).cloned() {
-        for (more_hits, more_misses, more) in &first {
-            let or = |a: &[bool], b: &[bool]| a.iter().zip(b).map(|(a, b)| *a || *b).collect::<Vec<bool>>();
-            let union = (or(&hits, more_hits), or(&misses, more_misses));
-            if seen.insert(union.clone()) {
-                if out.len() >= SETS_MAX {
-                    return Err(Capped);
-                }
-                out.push((union.0, union.1, values.iter().chain(more).cloned().collect()));
+    while at < out.len() {
+        for (more, single) in &first {
+            let Some((both, of)) = out.get(at) else { break };
+            union.clear();
+            union.extend(both.iter().zip(more).map(|(a, b)| *a || *b));
+            if seen.contains(&union) {
+                continue;
             }
+            if out.len() >= SETS_MAX {
+                return Err(Capped);
+            }
+            seen.insert(union.clone());
+            let of = of.iter().chain([single]).copied().collect();
+            out.push((union.clone(), of));
         }
         at += 1;
     }
-    Ok(out)
+    let text = |at: usize| singles.get(at).map(|(_, value)| value.clone());
+    Ok(out
+        .into_iter()
+        .map(|(mut both, of)| {
+            let misses = both.split_off(both.len() / 2);
+            (both, misses, of.into_iter().filter_map(text).collect())
+        })
+        .collect())
 }
 
 /// Values that stand for all single values of a key, with what they meet.
@@ -226,10 +240,20 @@ fn single_values(
                 .collect();
             let base = conditions.iter().map(|(_, _, c)| c).find(|c| is_of(c)).map(|c| c.operator.base);
             let values = base.map(|base| representatives(base, &words)).unwrap_or_default();
-            let hit = |value: &str, c: &Condition| {
-                is_of(c) && c.values.iter().any(|w| meets(c.operator.base, value, &w.text))
+            // Each text is read once, not once for each value.
+            let read = |c: &Condition| {
+                let texts = c.values.iter().filter(|_| is_of(c));
+                (c.operator.base, texts.filter_map(|w| Point::read(c.operator.base, &w.text)).collect())
             };
-            values.into_iter().map(|v| (conditions.iter().map(|(_, _, c)| hit(&v, c)).collect(), v)).collect()
+            let asked: Vec<(Base, Vec<Point>)> = conditions.iter().map(|(_, _, c)| read(c)).collect();
+            let hits_of = |value: &str| -> Vec<bool> {
+                let value = base.and_then(|base| Point::read(base, value));
+                let hit = |(base, texts): &(Base, Vec<Point>)| {
+                    value.is_some_and(|value| texts.iter().any(|text| value.meets(*base, text)))
+                };
+                asked.iter().map(hit).collect()
+            };
+            values.into_iter().map(|v| (hits_of(&v), v)).collect()
         };
         if kinds.len() > 1 {
             // A value of the one kind need not be one of the other.
@@ -274,7 +298,7 @@ fn texts(
             patterns.add(value.chars().map(Token::Char).collect::<Vec<_>>());
         }
     }
-    let mut found = patterns.classes(&[], "z", cache)?;
+    let mut found = patterns.classes(Shapes::All, "z", cache)?;
     if conditions.iter().all(|(_, _, c)| is_bool(c) || c.operator.base == Base::Null) {
         found.retain(|c| c.witness == "true" || c.witness == "false");
     }

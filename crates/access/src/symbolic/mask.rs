@@ -35,6 +35,28 @@ impl<const W: usize> Mask<W> {
         self
     }
 
+    pub(super) fn or(mut self, other: Mask<W>) -> Mask<W> {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a |= b;
+        }
+        self
+    }
+
+    /// One statement.
+    pub(super) fn of(at: usize) -> Mask<W> {
+        let mut out = Mask::NONE;
+        out.insert(at);
+        out
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    pub(super) fn bits(self) -> impl Iterator<Item = usize> {
+        (0..64 * W).filter(move |at| self.has(*at))
+    }
+
     pub(super) fn meets(&self, other: &Mask<W>) -> bool {
         self.0.iter().zip(other.0).any(|(a, b)| a & b != 0)
     }

@@ -4,27 +4,27 @@
 //! automaton over the whole text. A `*` of a pattern may stand for a colon as well; such a pattern is one of several ways to cut it
 //! into parts.
 
-use super::strings::{Cache, Capped, Class, Token};
-use crate::catalog;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use super::hash::{Map, Set};
+use super::strings::{Cache, Capped, Class, Shapes, Token};
+use std::collections::BTreeSet;
 
 /// Ways to cut one pattern.
 const CUTS_MAX: usize = 64;
 /// Combinations of parts that are kept.
 const COMBINATIONS_MAX: usize = 100_000;
 
-/// A pattern cut into parts.
-type Cut = Vec<Vec<Token>>;
+/// A pattern cut into parts: each is a piece of it.
+type Cut<'p> = Vec<&'p [Token]>;
 
 /// All ways to cut a pattern into `count` parts at colons, such that a text with colons between its parts matches it if and only if it
 /// matches all parts of one of them. The last part may have colons of its own.
-fn cuts(pattern: &[Token], count: usize) -> Result<Vec<Cut>, Capped> {
-    let mut out: BTreeSet<Cut> = BTreeSet::new();
-    let mut open: Vec<(Cut, usize)> = vec![(Vec::new(), 0)];
+fn cuts(pattern: &[Token], count: usize) -> Result<Vec<Cut<'_>>, Capped> {
+    let mut out: BTreeSet<Cut<'_>> = BTreeSet::new();
+    let mut open: Vec<(Cut<'_>, usize)> = vec![(Vec::with_capacity(count), 0)];
     while let Some((parts, from)) = open.pop() {
         let rest = pattern.get(from..).unwrap_or_default();
         if parts.len() + 1 == count {
-            out.insert(parts.into_iter().chain([rest.to_vec()]).collect());
+            out.insert(parts.into_iter().chain([rest]).collect());
             if out.len() > CUTS_MAX {
                 return Err(Capped);
             }
@@ -37,24 +37,28 @@ fn cuts(pattern: &[Token], count: usize) -> Result<Vec<Cut>, Capped> {
                 Token::Any => (rest.get(..=at), from + at),
                 _ => continue,
             };
-            let mut parts = parts.clone();
-            parts.push(part.unwrap_or_default().to_vec());
-            open.push((parts, next));
+            // Nothing else can end it: most parts end so, and the list goes on without a copy.
             if *token == Token::Char(':') {
+                let mut parts = parts;
+                parts.push(part.unwrap_or_default());
+                open.push((parts, next));
                 break;
             }
+            let mut parts = parts.clone();
+            parts.push(part.unwrap_or_default());
+            open.push((parts, next));
         }
     }
     Ok(out.into_iter().collect())
 }
 
 /// A cut and the pattern that it is of.
-struct Way {
+struct Way<'p> {
     pattern: usize,
-    cut: Cut,
+    cut: Cut<'p>,
 }
 
-fn ways(patterns: &[Vec<Token>], count: usize) -> Result<Vec<Way>, Capped> {
+fn ways(patterns: &[Vec<Token>], count: usize) -> Result<Vec<Way<'_>>, Capped> {
     let mut out = Vec::new();
     for (pattern, tokens) in patterns.iter().enumerate() {
         out.extend(cuts(tokens, count)?.into_iter().map(|cut| Way { pattern, cut }));
@@ -63,7 +67,7 @@ fn ways(patterns: &[Vec<Token>], count: usize) -> Result<Vec<Way>, Capped> {
 }
 
 /// The patterns that have one of these ways.
-fn matched(ways: &[&Way], patterns: usize) -> Vec<bool> {
+fn matched(ways: &[&Way<'_>], patterns: usize) -> Vec<bool> {
     let mut out = vec![false; patterns];
     for way in ways {
         if let Some(slot) = out.get_mut(way.pattern) {
@@ -71,10 +75,6 @@ fn matched(ways: &[&Way], patterns: usize) -> Vec<bool> {
         }
     }
     out
-}
-
-fn some() -> Vec<Token> {
-    vec![Token::OneInPart, Token::AnyInPart]
 }
 
 /// The classes of actions, `service:name`, with a witness each. Of patterns with the same owner it is only right whether one of them
@@ -85,11 +85,11 @@ pub(super) fn actions(
     cache: &mut Cache,
 ) -> Result<Vec<Class>, Capped> {
     let ways = ways(patterns, 2)?;
-    let all: Vec<&Way> = ways.iter().collect();
-    let (mut out, mut seen) = (Vec::new(), HashSet::new());
-    for (hit, service) in part_classes(&all, 0, &[some()], "z", None, cache)? {
+    let all: Vec<&Way<'_>> = ways.iter().collect();
+    let (mut out, mut seen) = (Vec::new(), Set::default());
+    for (hit, service) in part_classes(&all, 0, Shapes::Part, "z", None, cache)? {
         let of_service = kept(&all, &hit);
-        for (hit, name) in part_classes(&of_service, 1, &[some()], "z", Some(owners), cache)? {
+        for (hit, name) in part_classes(&of_service, 1, Shapes::Part, "z", Some(owners), cache)? {
             let matched = matched(&kept(&of_service, &hit), patterns.len());
             if seen.insert(matched.clone()) {
                 out.push(Class { matched, witness: format!("{service}:{name}") });
@@ -101,6 +101,11 @@ pub(super) fn actions(
 
 /// The classes of ARNs, with a witness each.
 pub(super) fn arns(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>, Capped> {
+    // Every resource, the most frequent list.
+    if patterns.iter().all(|p| p.as_slice() == [Token::Any]) {
+        let witness = "arn:aws:z:eu-central-1:111122223333:z".to_owned();
+        return Ok(vec![Class { matched: vec![true; patterns.len()], witness }]);
+    }
     if let Some(known) = cache.arns.get(patterns) {
         return Ok(known.clone());
     }
@@ -111,33 +116,36 @@ pub(super) fn arns(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Cla
 
 fn arn_classes(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>, Capped> {
     let ways = ways(patterns, 6)?;
-    let all: Vec<&Way> = ways.iter().collect();
-    let literal = "arn".chars().map(Token::Char).collect();
-    let arn = part_classes(&all, 0, &[literal], "arn", None, cache)?;
+    let all: Vec<&Way<'_>> = ways.iter().collect();
+    let arn = part_classes(&all, 0, Shapes::Only("arn"), "arn", None, cache)?;
     let begins = kept(&all, arn.first().map(|(hit, _)| hit.as_slice()).unwrap_or_default());
-    let (mut out, mut seen) = (Vec::new(), HashSet::new());
+    let (mut out, mut seen) = (Vec::new(), Set::default());
     // What a resource looks like depends on its service.
-    for (hit, service) in part_classes(&begins, 2, &[some()], "z", None, cache)? {
+    for (hit, service) in part_classes(&begins, 2, Shapes::Part, "z", None, cache)? {
         let of_service = kept(&begins, &hit);
-        let shapes: Vec<Vec<Token>> =
-            catalog::resource_shapes(&service).iter().map(|s| s.iter().map(token).collect()).collect();
-        let mut found: Vec<(Vec<bool>, Vec<String>)> = vec![(vec![true; of_service.len()], Vec::new())];
-        let any = [vec![Token::AnyInPart]];
-        for (part, shapes, usual) in [
-            (1, &[some()][..], "aws"),
-            (3, &any[..], "eu-central-1"),
-            (4, &any[..], "111122223333"),
-            (5, &shapes[..], "z"),
-        ] {
-            let of_part = part_classes(&of_service, part, shapes, usual, None, cache)?;
-            let mut next: Vec<(Vec<bool>, Vec<String>)> = Vec::new();
-            let mut known = HashSet::new();
+        let mut parts = Vec::with_capacity(PARTS.len());
+        for (part, shapes, usual) in PARTS {
+            let shapes = if part == 5 { Shapes::Resource(&service) } else { shapes };
+            parts.push(part_classes(&of_service, part, shapes, usual, None, cache)?);
+        }
+        // By way, whether all parts match; and by part, the class.
+        let mut found: Vec<(Vec<bool>, [usize; PARTS.len()])> =
+            vec![(vec![true; of_service.len()], Default::default())];
+        for (at, of_part) in parts.iter().enumerate().filter(|(_, of_part)| of_part.len() != 1) {
+            let mut next = Vec::new();
+            let mut known = Set::default();
             for (hit, words) in &found {
-                for (more, word) in &of_part {
+                for (class, (more, _)) in of_part.iter().enumerate() {
                     let both: Vec<bool> = hit.iter().zip(more).map(|(a, b)| *a && *b).collect();
-                    if known.insert(both.clone()) {
-                        next.push((both, words.iter().chain([word]).cloned().collect()));
+                    if known.contains(&both) {
+                        continue;
                     }
+                    known.insert(both.clone());
+                    let mut words = *words;
+                    if let Some(slot) = words.get_mut(at) {
+                        *slot = class;
+                    }
+                    next.push((both, words));
                 }
             }
             if next.len() > COMBINATIONS_MAX {
@@ -145,10 +153,22 @@ fn arn_classes(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>,
             }
             found = next;
         }
+        // Where a part has one class, all strings have it.
+        for (more, _) in
+            parts.iter().filter_map(|of_part| if let [one] = of_part.as_slice() { Some(one) } else { None })
+        {
+            for (hit, _) in &mut found {
+                hit.iter_mut().zip(more).for_each(|(a, b)| *a &= *b);
+            }
+        }
         for (hit, words) in found {
             let matched = matched(&kept(&of_service, &hit), patterns.len());
             if seen.insert(matched.clone()) {
-                let [partition, region, account, resource] = words.as_slice() else { continue };
+                let mut texts = parts.iter().zip(words).map(|(of_part, class)| {
+                    of_part.get(class).map(|(_, word)| word.as_str()).unwrap_or_default()
+                });
+                let mut next = || texts.next().unwrap_or_default();
+                let (partition, region, account, resource) = (next(), next(), next(), next());
                 let witness = format!("arn:{partition}:{service}:{region}:{account}:{resource}");
                 out.push(Class { matched, witness });
             }
@@ -157,40 +177,39 @@ fn arn_classes(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>,
     Ok(out)
 }
 
-fn token(shape: &catalog::Shape) -> Token {
-    match shape {
-        catalog::Shape::Char(c) => Token::Char(*c),
-        catalog::Shape::Some => Token::OneInPart,
-        catalog::Shape::More => Token::AnyInPart,
-        catalog::Shape::SomeWithColons => Token::One,
-        catalog::Shape::MoreWithColons => Token::Any,
-    }
-}
+/// The parts of an ARN beside its service, and a usual text of each.
+const PARTS: [(usize, Shapes<'static>, &str); 4] = [
+    (1, Shapes::Part, "aws"),
+    (3, Shapes::PartOrEmpty, "eu-central-1"),
+    (4, Shapes::PartOrEmpty, "111122223333"),
+    // Of the service.
+    (5, Shapes::Part, "z"),
+];
 
-fn kept<'w>(ways: &[&'w Way], hit: &[bool]) -> Vec<&'w Way> {
+fn kept<'w, 'p>(ways: &[&'w Way<'p>], hit: &[bool]) -> Vec<&'w Way<'p>> {
     ways.iter().zip(hit).filter(|(_, hit)| **hit).map(|(way, _)| *way).collect()
 }
 
 /// The classes of one part: by way, whether its part matches; and a witness. With owners of the patterns, it is only right whether
 /// one of the ways of an owner matches.
 fn part_classes(
-    ways: &[&Way],
+    ways: &[&Way<'_>],
     part: usize,
-    shapes: &[Vec<Token>],
+    shapes: Shapes<'_>,
     usual: &str,
     owners: Option<&[usize]>,
     cache: &mut Cache,
 ) -> Result<Vec<(Vec<bool>, String)>, Capped> {
-    let mut patterns: Vec<Vec<Token>> = Vec::new();
+    let mut patterns: Vec<&[Token]> = Vec::new();
     let mut groups: Vec<usize> = Vec::new();
-    let mut index: HashMap<(&[Token], Option<usize>), usize> = HashMap::new();
+    let mut index: Map<(&[Token], Option<usize>), usize> = Map::default();
     let of: Vec<usize> = ways
         .iter()
         .map(|way| {
-            let tokens = way.cut.get(part).map(Vec::as_slice).unwrap_or_default();
+            let tokens = way.cut.get(part).copied().unwrap_or_default();
             let owner = owners.and_then(|o| o.get(way.pattern)).copied();
             *index.entry((tokens, owner)).or_insert_with(|| {
-                patterns.push(tokens.to_vec());
+                patterns.push(tokens);
                 groups.push(owner.unwrap_or_default());
                 patterns.len() - 1
             })

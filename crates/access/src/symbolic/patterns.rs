@@ -1,11 +1,12 @@
 //! The texts of statements as patterns, and what statements ask of them.
 
 use super::dimensions::Value;
+use super::hash::Map;
 use super::mask::Mask;
-use super::strings::{Cache, Capped, Class, Token, tokens};
+use super::strings::{Cache, Capped, Class, Shapes, Token, tokens};
 use crate::pattern::{Piece, Syntax, pieces};
 use crate::policy::Base;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Values of keys that are fixed while dimensions are built, because patterns refer to them: `None` for a key that is missing.
 pub(super) type Fixed = BTreeMap<String, Option<String>>;
@@ -50,7 +51,7 @@ impl From<Vec<Token>> for Pattern {
 pub(super) struct Patterns {
     pub all: Vec<Vec<Token>>,
     free: Vec<usize>,
-    index: HashMap<Pattern, usize>,
+    index: Map<Pattern, usize>,
 }
 
 impl Patterns {
@@ -69,12 +70,13 @@ impl Patterns {
     /// The classes of strings of these shapes, with free variables turned out every way.
     pub(super) fn classes(
         &self,
-        shapes: &[Vec<Token>],
+        shapes: Shapes<'_>,
         usual: &str,
         cache: &mut Cache,
     ) -> Result<Vec<Class>, Capped> {
         let groups: Vec<usize> = (0..self.all.len()).collect();
-        self.either(cache.classes(&self.all, &groups, shapes, usual)?)
+        let patterns: Vec<&[Token]> = self.all.iter().map(Vec::as_slice).collect();
+        self.either(cache.classes(&patterns, &groups, shapes, usual)?)
     }
 
     /// Classes, and those where texts with free variables do not match what they might.
@@ -118,7 +120,7 @@ pub(super) fn owners(atoms: &[Atom], patterns: usize) -> Vec<usize> {
             }
         }
     }
-    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    let mut known: Map<Vec<usize>, usize> = Map::default();
     of.into_iter()
         .map(|atoms| {
             let next = known.len();
@@ -139,7 +141,7 @@ pub(super) fn mask_of<const W: usize>(atoms: &[Atom], matched: &[bool]) -> Mask<
 pub(super) fn distinct<const W: usize>(
     all: impl IntoIterator<Item = (Mask<W>, Value)>,
 ) -> Vec<(Mask<W>, Value)> {
-    let mut seen = HashMap::new();
+    let mut seen = Map::default();
     let mut out = Vec::new();
     for (mask, value) in all {
         seen.entry(mask).or_insert_with(|| out.push((mask, value)));

@@ -5,7 +5,7 @@ use super::dimensions::{Dimension, Part, Value};
 use super::keys::{missing, present, string_patterns};
 use super::mask::Mask;
 use super::patterns::{Atom, Pattern, Patterns, Variables, distinct, mask_of};
-use super::strings::{Cache, Capped, Token, matches, tokens};
+use super::strings::{Cache, Capped, Shapes, Token, matches, tokens};
 use crate::pattern::{Syntax, pieces};
 use crate::policy::{Condition, Document, Effect, PrincipalKind};
 use crate::request::Principal;
@@ -121,7 +121,8 @@ pub(super) fn principal_classes<const W: usize>(
             ));
         }
     }
-    let found = patterns.classes(&principal_shapes(), "arn:aws:iam::999999999999:user/z", cache)?;
+    let found =
+        patterns.classes(Shapes::Of(&principal_shapes()), "arn:aws:iam::999999999999:user/z", cache)?;
     let mut out = Vec::new();
     for class in found {
         let mut mask: Mask<W> = mask_of(&atoms, &class.matched);

@@ -5,11 +5,12 @@
 //! well counts without them.
 
 use super::automaton::Automaton;
+use super::hash::{Map, Set};
+use crate::catalog;
 use crate::pattern::Piece;
-use std::collections::{HashMap, HashSet};
 
 /// What a place of a pattern matches.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Token {
     Char(char),
     /// In either case; given in lower case.
@@ -20,6 +21,21 @@ pub(super) enum Token {
     OneInPart,
     /// Any number of characters that are no colons.
     AnyInPart,
+}
+
+// One word for the hash, where the derived one is two.
+impl std::hash::Hash for Token {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let (kind, c) = match self {
+            Token::Char(c) => (0, *c),
+            Token::Fold(c) => (1, *c),
+            Token::One => (2, '\0'),
+            Token::Any => (3, '\0'),
+            Token::OneInPart => (4, '\0'),
+            Token::AnyInPart => (5, '\0'),
+        };
+        state.write_u32(kind << 24 | u32::from(c));
+    }
 }
 
 /// A set of patterns that strings match, and one of those strings.
@@ -75,31 +91,79 @@ fn literal(tokens: &[Token]) -> Option<String> {
     tokens.iter().map(|t| if let Token::Char(c) = t { Some(*c) } else { None }).collect()
 }
 
+/// What strings are asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Shapes<'s> {
+    /// All.
+    All,
+    /// Part of an ARN or of an action: without a colon, not empty.
+    Part,
+    /// The same, or empty.
+    PartOrEmpty,
+    /// This one.
+    Only(&'s str),
+    /// The last part of ARNs of a service.
+    Resource(&'s str),
+    /// Those that match one of these.
+    Of(&'s [Vec<Token>]),
+}
+
+impl Shapes<'_> {
+    fn tokens(&self) -> Vec<Vec<Token>> {
+        match self {
+            Shapes::All => Vec::new(),
+            Shapes::Part => vec![vec![Token::OneInPart, Token::AnyInPart]],
+            Shapes::PartOrEmpty => vec![vec![Token::AnyInPart]],
+            Shapes::Only(text) => vec![text.chars().map(Token::Char).collect()],
+            Shapes::Resource(service) => {
+                let shapes = catalog::resource_shapes(service);
+                shapes.iter().map(|shape| shape.iter().map(token).collect()).collect()
+            }
+            Shapes::Of(shapes) => shapes.to_vec(),
+        }
+    }
+}
+
+fn token(shape: &catalog::Shape) -> Token {
+    match shape {
+        catalog::Shape::Char(c) => Token::Char(*c),
+        catalog::Shape::Some => Token::OneInPart,
+        catalog::Shape::More => Token::AnyInPart,
+        catalog::Shape::SomeWithColons => Token::One,
+        catalog::Shape::MoreWithColons => Token::Any,
+    }
+}
+
 /// Patterns, their groups, and shapes.
 type Asked = (Vec<Vec<Token>>, Vec<usize>, Vec<Vec<Token>>);
 
 /// Answers of [`classes`] that were found already: the statements of a policy name the same resources again and again.
 #[derive(Default)]
 pub(super) struct Cache {
-    known: HashMap<Asked, Vec<Class>>,
+    known: Map<Asked, Vec<Class>>,
     /// Of whole ARNs, by their patterns.
-    pub arns: HashMap<Vec<Vec<Token>>, Vec<Class>>,
+    pub arns: Map<Vec<Vec<Token>>, Vec<Class>>,
 }
 
 impl Cache {
-    /// As [`classes`]; `usual` always the same for the same patterns and shapes.
+    /// All classes of strings of these shapes, in a fixed order. `usual` is such a string, always the same for the same patterns and
+    /// shapes, to show for the class that it is in. Of patterns in one group it is only right whether one of them matches: once one
+    /// is sure to match, the others are not followed any further.
     pub(super) fn classes(
         &mut self,
-        patterns: &[Vec<Token>],
+        patterns: &[&[Token]],
         groups: &[usize],
-        shapes: &[Vec<Token>],
+        shapes: Shapes<'_>,
         usual: &str,
     ) -> Result<Vec<Class>, Capped> {
-        let asked = (patterns.to_vec(), groups.to_vec(), shapes.to_vec());
+        if let Some(found) = super::prefixes::classes(patterns, groups, shapes, usual) {
+            return Ok(found);
+        }
+        let asked: Asked = (patterns.iter().map(|p| p.to_vec()).collect(), groups.to_vec(), shapes.tokens());
         if let Some(known) = self.known.get(&asked) {
             return Ok(known.clone());
         }
-        let found = classes(patterns, groups, shapes, usual)?;
+        let found = classes(&asked.0, groups, &asked.2, usual)?;
         self.known.insert(asked, found.clone());
         Ok(found)
     }
@@ -107,12 +171,17 @@ impl Cache {
 
 /// Whether one string matches one pattern.
 pub(super) fn matches(pattern: &Vec<Token>, text: &str) -> bool {
-    Automaton::new(std::iter::once((pattern, 0)), &[]).run(text).is_some_and(|found| found == [true])
+    match (pattern.as_slice(), text.chars().next()) {
+        ([Token::Any], _) => true,
+        ([Token::Char(first), ..], c) if c != Some(*first) => false,
+        _ => {
+            let automaton = Automaton::new(std::iter::once((pattern, 0)), &[]);
+            automaton.run(text).is_some_and(|found| found == [true])
+        }
+    }
 }
 
-/// All classes of strings that match one of `shapes` (of all strings without shapes), in a fixed order. `usual` is such a string, to
-/// show for the class that it is in. Of patterns in one group it is only right whether one of them matches:
-/// once one is sure to match, the others are not followed any further.
+/// The answer to [`Cache::classes`] for any patterns.
 fn classes(
     patterns: &[Vec<Token>],
     groups: &[usize],
@@ -124,13 +193,9 @@ fn classes(
     let open: Vec<usize> = (0..patterns.len())
         .filter(|i| always.get(*i) == Some(&false) && literals.get(*i) == Some(&None))
         .collect();
-    // `*` alone, the most frequent resource, tells no strings apart.
-    if open.is_empty() && literals.iter().all(Option::is_none) {
-        return Ok(vec![Class { matched: always, witness: usual.to_owned() }]);
-    }
     let automaton =
         Automaton::new(open.iter().filter_map(|i| Some((patterns.get(*i)?, *groups.get(*i)?))), shapes);
-    let known: HashSet<&str> = literals.iter().flatten().map(String::as_str).collect();
+    let known: Set<&str> = literals.iter().flatten().map(String::as_str).collect();
     let matched = |found: &[bool], also: Option<&str>| -> Vec<bool> {
         let mut out = always.clone();
         for (at, hit) in open.iter().zip(found) {
@@ -148,13 +213,23 @@ fn classes(
         .into_iter()
         .map(|(found, witness)| Class { matched: matched(&found, None), witness })
         .collect();
-    let mut seen = HashSet::new();
+    let mut seen = Set::default();
     for text in literals.iter().flatten().filter(|text| seen.insert(text.as_str())) {
         if let Some(found) = automaton.run(text) {
             out.push(Class { matched: matched(&found, Some(text)), witness: text.clone() });
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+pub(super) fn classes_by_automaton(
+    patterns: &[Vec<Token>],
+    groups: &[usize],
+    shapes: Shapes<'_>,
+    usual: &str,
+) -> Vec<Class> {
+    classes(patterns, groups, &shapes.tokens(), usual).unwrap_or_default()
 }
 
 #[cfg(test)]

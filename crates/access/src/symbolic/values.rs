@@ -14,26 +14,45 @@ pub(super) fn representatives(base: Base, texts: &[&str]) -> Vec<String> {
     }
 }
 
-/// Whether a value (one of [`representatives`]) meets a text.
-pub(super) fn meets(base: Base, value: &str, text: &str) -> bool {
-    match base {
-        Base::Numeric(compare) => ordered(compare, number(value), number(text)),
-        Base::Date(compare) => ordered(compare, moment(value), moment(text)),
-        Base::IpAddress => network(text).zip(network(value)).is_some_and(|(net, one)| {
-            net.is_v6 == one.is_v6 && net.first <= one.first && one.last <= net.last
-        }),
-        _ => false,
+/// A text as an operator reads it.
+#[derive(Clone, Copy)]
+pub(super) enum Point {
+    /// Also a moment.
+    Number(i128),
+    Network(Network),
+}
+
+impl Point {
+    pub(super) fn read(base: Base, text: &str) -> Option<Point> {
+        match base {
+            Base::Numeric(_) => number(text).map(Point::Number),
+            Base::Date(_) => moment(text).map(Point::Number),
+            Base::IpAddress => network(text).map(Point::Network),
+            _ => None,
+        }
+    }
+
+    /// Whether this value meets a text of a condition.
+    pub(super) fn meets(&self, base: Base, text: &Point) -> bool {
+        match (base, self, text) {
+            (Base::Numeric(compare) | Base::Date(compare), Point::Number(value), Point::Number(text)) => {
+                ordered(compare, *value, *text)
+            }
+            (Base::IpAddress, Point::Network(one), Point::Network(net)) => {
+                net.is_v6 == one.is_v6 && net.first <= one.first && one.last <= net.last
+            }
+            _ => false,
+        }
     }
 }
 
-fn ordered(compare: Compare, value: Option<i128>, text: Option<i128>) -> bool {
-    let Some((value, text)) = value.zip(text) else { return false };
-    match value.cmp(&text) {
-        std::cmp::Ordering::Equal => {
-            matches!(compare, Compare::Equals | Compare::LessThanEquals | Compare::GreaterThanEquals)
-        }
-        std::cmp::Ordering::Less => matches!(compare, Compare::LessThan | Compare::LessThanEquals),
-        std::cmp::Ordering::Greater => matches!(compare, Compare::GreaterThan | Compare::GreaterThanEquals),
+fn ordered(compare: Compare, value: i128, text: i128) -> bool {
+    match compare {
+        Compare::Equals => value == text,
+        Compare::LessThan => value < text,
+        Compare::LessThanEquals => value <= text,
+        Compare::GreaterThan => value > text,
+        Compare::GreaterThanEquals => value >= text,
     }
 }
 
@@ -117,7 +136,7 @@ fn dates(texts: &[&str]) -> Vec<String> {
 }
 
 #[derive(Clone, Copy)]
-struct Network {
+pub(super) struct Network {
     is_v6: bool,
     first: u128,
     last: u128,
@@ -182,7 +201,10 @@ mod tests {
 
     #[test]
     fn networks() {
-        let meets = |value, text| meets(Base::IpAddress, value, text);
+        let meets = |value, text| {
+            let read = |text| Point::read(Base::IpAddress, text);
+            read(value).zip(read(text)).is_some_and(|(value, text)| value.meets(Base::IpAddress, &text))
+        };
         assert!(meets("10.1.2.3", "10.9.9.9/8") && meets("10.1.2.3", "10.1.2.3"));
         assert!(
             !meets("10.1.2.3", "10.1.2.4") && !meets("10.1.2.3", "::/0") && !meets("10.1.2.3", "10.0.0.0/33")

@@ -141,7 +141,15 @@ fn managed_policies() {
         let policy: Value = serde_json::from_str(line).unwrap();
         let document = document(&policy["document"]).remove(0);
         assert_eq!(document.problems, [], "{}", policy["name"]);
-        match implies(&document, &document) {
+        // In other words, since what two documents have in common is never analysed.
+        let mut same = policy["document"].clone();
+        match &mut same["Statement"] {
+            Value::Array(all) => all.iter_mut().for_each(reword),
+            one => reword(one),
+        }
+        let same = self::document(&same).remove(0);
+        assert_eq!(implies(&document, &document), Verdict::Holds, "{}", policy["name"]);
+        match implies(&document, &same) {
             Verdict::Holds => {}
             Verdict::Fails(request) => panic!("{}: {request:?}", policy["name"]),
             Verdict::Undecided(..) => undecided.push(policy["name"].as_str().unwrap().to_owned()),
@@ -153,6 +161,22 @@ fn managed_policies() {
     assert_eq!(undecided, ["SageMakerStudioProjectUserRolePermissionsBoundary"]);
 }
 
+/// Two `*` in a row are one; not in `${*}`, which stands for the character.
+fn reword(statement: &mut Value) {
+    let twice = |text: &str| text.replace('*', "**").replace("${**}", "${*}");
+    for key in ["Resource", "NotResource"] {
+        match statement.get_mut(key) {
+            Some(Value::String(text)) => *text = twice(text),
+            Some(Value::Array(all)) => {
+                for text in all {
+                    *text = twice(text.as_str().unwrap_or_default()).into();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Not a test of speed: prints how long an implication takes from texts to answer, beside parsing both documents with serde_json.
 #[test]
 #[ignore = "a measurement; run with --ignored --nocapture"]
@@ -161,7 +185,9 @@ fn measure_implications() {
     let text = std::fs::read_to_string(folder.join("implication.json")).unwrap();
     let pairs: Vec<Value> = serde_json::from_str(&text).unwrap();
     let (mut ours, mut parse) = (Vec::new(), Vec::new());
-    for pair in &pairs {
+    const ROUNDS: usize = 20;
+    // Often enough that a neighbour on a shared machine does not make the median.
+    for pair in std::iter::repeat_n(&pairs, ROUNDS).flatten() {
         let (one, two) = (pair["p1"].to_string(), pair["p2"].to_string());
         for (p, q) in [(&one, &two), (&two, &one)] {
             let started = std::time::Instant::now();

@@ -14,3 +14,7 @@ mod external;
 mod generate;
 mod outsiders;
 mod traps;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod workloads;

@@ -1,5 +1,8 @@
 //! Goldens of every picture and of the summary page, each made twice (O1).
 
+#[cfg(test)]
+mod checked;
+
 use expect_test::{ExpectFile, expect, expect_file};
 use model::{
     ControlState, EventId, Evidence, Finding, FindingId, FindingSource, RuleRef, Severity, Time, TimeRange,

@@ -1,0 +1,183 @@
+//! `access`: the engine for policies beside serde_json, which only reads the same documents into values.
+//!
+//! No other program answers the same questions, so the peer is a yardstick: how many times as long as reading the two documents does
+//! it take to answer? Each question is taken from its texts, and nothing is kept between two. The bars are those of the design
+//! (access.md 19) as ratios: 10 times as long is 0.1.
+
+use crate::report::{Report, Round, Row, Unit};
+use crate::rounds::pairs;
+use crate::{Ctx, say};
+use access::check::readings;
+use access::policy::Document;
+use access::symbolic::{Verdict, implies};
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+#[expect(dead_code, reason = "estates are measured when there is an analysis of estates")]
+#[path = "../../../crates/access/tests/it/workloads.rs"]
+mod workloads;
+
+const PEER: &str = "serde_json, reading only";
+
+pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
+    let folder = ctx.shared.join("access");
+    if folder.is_dir() {
+        implications(ctx, report, &folder)?;
+        managed(ctx, report, &folder)?;
+    } else {
+        report.missing("access", "public policies", "put them where AVOUCH_SHARED/access points");
+    }
+    families(ctx, report)
+}
+
+fn read(text: &str) -> Result<Document> {
+    Ok(readings(text)?.remove(0))
+}
+
+/// Both documents read, and the answer.
+fn answer(candidate: &str, reference: &str) -> Result<Verdict> {
+    Ok(implies(&read(candidate)?, &read(reference)?))
+}
+
+fn micros(f: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let started = Instant::now();
+    f()?;
+    Ok(started.elapsed().as_secs_f64() * 1e6)
+}
+
+fn at(times: &mut [f64], per_mille: usize) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times
+        .get((times.len() * per_mille / 1_000).min(times.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or(f64::NAN)
+}
+
+/// Pairs of policies with known answers, both ways.
+fn implications(ctx: &Ctx, report: &mut Report, folder: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(folder.join("implication.json")).context("implication.json")?;
+    let pairs_of: Vec<Value> = serde_json::from_str(&text)?;
+    let mut questions = Vec::new();
+    let mut differ = 0;
+    for pair in &pairs_of {
+        let (one, two) = (pair["p1"].to_string(), pair["p2"].to_string());
+        for (p, q, label) in [(&one, &two, "p1_implies_p2"), (&two, &one, "p2_implies_p1")] {
+            let verdict = answer(p, q)?;
+            anyhow::ensure!(!matches!(verdict, Verdict::Undecided(..)), "undecided: {p} {q}");
+            differ += usize::from((verdict == Verdict::Holds) != (pair[label] == true));
+            questions.push((p.clone(), q.clone()));
+        }
+    }
+    // docs/access-differences.md: the six labels that are wrong.
+    anyhow::ensure!(differ == 6, "{differ} answers differ from the labels");
+    say(format!("{} implications", questions.len()));
+    let ours = |(p, q): &(String, String)| {
+        micros(|| {
+            black_box(answer(p, q)?);
+            Ok(())
+        })
+    };
+    let theirs = |(p, q): &(String, String)| {
+        micros(|| {
+            for text in [p, q] {
+                black_box(serde_json::from_str::<Value>(text)?);
+            }
+            Ok(())
+        })
+    };
+    // Of each question the best of the rounds: it takes microseconds, and a neighbour on the machine a thousand times that.
+    let rounds = ctx.pick(3, 21);
+    let (mut fast, mut slow) = (Vec::new(), Vec::new());
+    for _ in 0..ctx.pick(1, 5) {
+        let mut best = vec![(f64::INFINITY, f64::INFINITY); questions.len()];
+        for _ in 0..rounds {
+            for (question, (a, b)) in questions.iter().zip(&mut best) {
+                *a = a.min(ours(question)?);
+                *b = b.min(theirs(question)?);
+            }
+        }
+        let (mut a, mut b): (Vec<f64>, Vec<f64>) = best.into_iter().unzip();
+        let parse = at(&mut b, 500);
+        fast.push(Round { ours: at(&mut a, 500), theirs: parse });
+        slow.push(Round { ours: at(&mut a, 990), theirs: parse });
+    }
+    let checked = format!("{} questions answered as labelled, or better", questions.len());
+    for (case, of, bar) in
+        [("implication, median", fast, 1.0 / 10.0), ("implication, 99th of 100", slow, 1.0 / 400.0)]
+    {
+        report.add(Row::new("access", case, PEER, Unit::Micros).bar(bar).rounds(of).checked(checked.clone()));
+    }
+    Ok(())
+}
+
+/// Policies that AWS maintains, all of them.
+fn managed(ctx: &Ctx, report: &mut Report, folder: &Path) -> Result<()> {
+    let text =
+        std::fs::read_to_string(folder.join("managed-policies.jsonl")).context("managed-policies.jsonl")?;
+    let documents: Vec<String> = text
+        .lines()
+        .map(|line| Ok(serde_json::from_str::<Value>(line)?["document"].to_string()))
+        .collect::<Result<_>>()?;
+    for document in &documents {
+        anyhow::ensure!(read(document)?.problems.is_empty(), "a problem in {document}");
+    }
+    say(format!("{} managed policies", documents.len()));
+    let rounds = pairs(
+        ctx.pick(3, 11),
+        |_| {
+            micros(|| {
+                for document in &documents {
+                    black_box(read(document)?);
+                }
+                Ok(())
+            })
+        },
+        |_| {
+            micros(|| {
+                for document in &documents {
+                    black_box(serde_json::from_str::<Value>(document)?);
+                }
+                Ok(())
+            })
+        },
+    )?;
+    let checked = format!("{} documents, no problem in any", documents.len());
+    let row = Row::new("access", "managed policies, parse", PEER, Unit::Micros);
+    report.add(row.bar(1.0 / 20.0).rounds(rounds).checked(checked));
+    Ok(())
+}
+
+/// 15 statements beside 3: how the time grows. Ours is the larger family, theirs the smaller; both are our engine.
+fn families(ctx: &Ctx, report: &mut Report) -> Result<()> {
+    let seeds = ctx.pick(5, 20);
+    for keys in [5, 6] {
+        let family = |n: usize| -> Result<Vec<(String, String)>> {
+            let all: Vec<_> = (0..seeds).map(|seed| workloads::family(n, keys, seed)).collect();
+            for (wide, narrow) in &all {
+                anyhow::ensure!(answer(narrow, wide)? == Verdict::Holds, "{n} statements: {narrow}");
+                anyhow::ensure!(matches!(answer(wide, narrow)?, Verdict::Fails(_)), "{n} statements: {wide}");
+            }
+            Ok(all)
+        };
+        let (small, large) = (family(3)?, family(15)?);
+        let time = |family: &[(String, String)]| {
+            let mut times = Vec::with_capacity(family.len());
+            for (wide, narrow) in family {
+                let took = (0..3).map(|_| micros(|| answer(narrow, wide).map(drop)));
+                times.push(took.collect::<Result<Vec<f64>>>()?.into_iter().fold(f64::INFINITY, f64::min));
+            }
+            Ok(at(&mut times, 500))
+        };
+        let rounds = pairs(ctx.pick(3, 7), |_| time(&large), |_| time(&small))?;
+        let row = Row::new("access", format!("15 statements of {keys} keys"), "3 statements", Unit::Micros);
+        report.add(
+            row.bar(0.0167)
+                .rounds(rounds)
+                .checked(format!("{seeds} families; narrower implies wider, and not the other way")),
+        );
+    }
+    Ok(())
+}
