@@ -1,0 +1,10 @@
+//! AWS APIs, AWS Config files, Terraform plans in; [`model::Resource`]s out.
+
+pub mod calls;
+pub mod collect;
+pub mod folder;
+
+mod arn;
+mod error;
+
+pub use error::{Problem, Problems};

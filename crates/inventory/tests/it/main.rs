@@ -1,0 +1,9 @@
+//! `inventory` over whole folders, plans and snapshots, in one binary. The modules are marked as tests, so that the lints for library
+//! code leave them out.
+
+#[cfg(test)]
+mod collect;
+#[cfg(test)]
+mod folder;
+#[cfg(test)]
+mod scratch;
