@@ -73,7 +73,11 @@ impl Problem {
             };
             (area.unknown_key, format!("unknown key `{}`", model::escape_controls(key)), hint)
         } else if error.is_data() {
-            (area.bad_shape, model::escape_controls(message), area.shape_hint.to_owned())
+            // The reader names the Rust type it wants, which helps nobody.
+            let message = message
+                .split_once("expected struct")
+                .map_or(message.to_owned(), |(m, _)| format!("{m}expected an object"));
+            (area.bad_shape, model::escape_controls(&message), area.shape_hint.to_owned())
         } else {
             let hint = if bytes.iter().all(u8::is_ascii_whitespace) {
                 "the file is empty; write it again or take it away"

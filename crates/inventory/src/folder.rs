@@ -225,9 +225,17 @@ fn content(file: &Path, name: &str, bytes_max: u64) -> Result<Vec<u8>, Vec<Probl
 fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Vec<Problem>> {
     // Windows tools put a byte order mark before JSON; it says nothing.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    serde_json::from_slice::<Keys>(text)
-        .and_then(|_| serde_json::from_slice(text))
-        .map_err(|e| vec![Problem::json(AREA, name, bytes, &e)])
+    serde_json::from_slice::<Keys>(text).map_err(|e| vec![Problem::json(AREA, name, bytes, &e)])?;
+    is_object(name, text)?;
+    serde_json::from_slice(text).map_err(|e| vec![Problem::json(AREA, name, bytes, &e)])
+}
+
+/// A derived reader also takes a list of values in the order of the keys; nobody means that.
+fn is_object(name: &str, json: &[u8]) -> Result<(), Vec<Problem>> {
+    if json.trim_ascii_start().starts_with(b"{") {
+        return Ok(());
+    }
+    Err(vec![Problem::new(AREA.bad_shape, name, "not an object `{…}`", AREA.shape_hint)])
 }
 
 /// Walks a value to refuse a key that stands twice in one object: the second would silently take the place of the first.
@@ -298,6 +306,7 @@ fn policy(name: &str, bytes: &[u8]) -> Result<OrganizationPolicy, Vec<Problem>> 
     // Not through `parse`: what is odd in a policy's text, a key that stands twice included, is for its reader to see.
     let written: WrittenPolicy =
         serde_json::from_slice(text).map_err(|e| vec![Problem::json(AREA, name, bytes, &e)])?;
+    is_object(name, text)?;
     let document = written.document.get();
     let document = match serde_json::from_str::<String>(document) {
         Ok(text) => text,

@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod collect;
 pub mod folder;
+pub mod terraform;
 
 mod arn;
 mod error;

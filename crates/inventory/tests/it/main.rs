@@ -7,3 +7,5 @@ mod collect;
 mod folder;
 #[cfg(test)]
 mod scratch;
+#[cfg(test)]
+mod terraform;
