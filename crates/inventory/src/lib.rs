@@ -2,6 +2,7 @@
 
 pub mod calls;
 pub mod collect;
+pub mod config;
 pub mod folder;
 pub mod terraform;
 

@@ -315,6 +315,19 @@ impl<'t, 'a> Mapper<'t, 'a> {
         operation: &'static str,
     ) -> usize {
         let value = if instance.is_unknown(attribute) { None } else { instance.text(attribute) };
+        self.link_to(at, instance, attribute, value, kind, operation)
+    }
+
+    /// As [`Mapper::link`], with the value of the attribute; `None`: not known.
+    pub fn link_to(
+        &mut self,
+        at: usize,
+        instance: &Instance,
+        attribute: &str,
+        value: Option<String>,
+        kind: &'static str,
+        operation: &'static str,
+    ) -> usize {
         if let Some(value) = &value {
             let found = self.drafts.iter().position(|d| d.resource.kind == kind && self.is_called(d, value));
             if let Some(found) = found {

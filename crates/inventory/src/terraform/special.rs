@@ -319,6 +319,9 @@ fn bucket_acl(m: &mut Mapper, at: usize, i: &Instance) {
         return;
     }
     for policy in i.blocks("access_control_policy") {
+        if let Some(owner) = policy.pointer("/owner/0/id") {
+            m.put(to, "GetBucketAcl", "Owner.ID", owner.clone(), from(i, "access_control_policy"));
+        }
         let grants = match policy.get("grant") {
             Some(Value::Array(grants)) => grants.clone(),
             _ => canned(&placeholder(i.address, "access_control_policy")),
@@ -497,15 +500,23 @@ pub(super) fn alias(m: &mut Mapper, at: usize, i: &Instance) {
 
 /// What a permission or a URL speaks of: the function, or one of its aliases or versions.
 fn function_or_alias(m: &mut Mapper, at: usize, i: &Instance, operation: &'static str) -> usize {
-    let function = m.link(at, i, "function_name", "AWS::Lambda::Function", operation);
     let written = i.text("function_name").filter(|_| !i.is_unknown("function_name"));
-    let inside =
-        written.as_deref().and_then(|n| n.split_once(":function:").map_or(Some(n), |(_, n)| Some(n)));
-    let inside = inside.and_then(|n| n.split_once(':')).map(|(_, qualifier)| qualifier.to_owned());
-    let Some(qualifier) = i.text("qualifier").or(inside) else { return function };
+    // `NAME`, `NAME:QUALIFIER`, or the ARN of either.
+    let (name, inside) = match written.as_deref().map(|w| (w, w.split_once(":function:"))) {
+        None => (None, None),
+        Some((whole, found)) => {
+            let tail = found.map_or(whole, |(_, tail)| tail);
+            let qualifier = tail.split_once(':').map(|(_, qualifier)| qualifier);
+            let end = qualifier.map_or(0, |q| q.len() + 1);
+            (whole.get(..whole.len().saturating_sub(end)), qualifier)
+        }
+    };
+    let name = name.map(str::to_owned);
+    let function = m.link_to(at, i, "function_name", name, "AWS::Lambda::Function", operation);
+    let Some(qualifier) = i.text("qualifier").or(inside.map(str::to_owned)) else { return function };
     let Some(base) = m.drafts.get(function).map(|d| d.resource.clone()) else { return function };
     let by_reference = m.tree.target(at, "qualifier", |t| t.kind == "aws_lambda_alias");
-    let arn = format!("{}:{qualifier}", base.arn.trim_end_matches(&format!(":{qualifier}")));
+    let arn = format!("{}:{qualifier}", base.arn);
     let found = m
         .drafts
         .iter()

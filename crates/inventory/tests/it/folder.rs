@@ -114,52 +114,52 @@ fn one_clear_error_for_each_broken_input() {
     check(
         &files,
         expect![[r#"
-        estate.unknown_key: DIR/01-unknown-key.json:2:7: unknown key `nam`
-          hint: did you mean `name`?
-        estate.unknown_key: DIR/02-far-key.json:2:15: unknown key `qqqqqqqqqqq`
-          hint: the keys are type, arn, account, region, name, tags, config, captured_at
-        estate.bad_json: DIR/03-not-json.json:1:10: not JSON: expected value
-          hint: write it again with `--output json`, or correct the place
-        estate.bad_json: DIR/04-empty.json:2:1: not JSON: EOF while parsing a value
-          hint: the file is empty; write it again or take it away
-        estate.bad_shape: DIR/05-a-list.json:1:2: invalid length 0, expected struct Resource with 8 elements
-          hint: docs/reference/estate-folder.md shows a complete file
-        estate.bad_shape: DIR/06-no-arn.json:3:40: missing field `arn`
-          hint: docs/reference/estate-folder.md shows a complete file
-        estate.bad_shape: DIR/07-account.json: `account` is `1111-2222-3333`, not twelve digits
-          hint: write the number of the account that owns it, in quotes
-        estate.bad_shape: DIR/08-account-number.json:1:79: invalid type: integer `111122223333`, expected a string
-          hint: docs/reference/estate-folder.md shows a complete file
-        estate.bad_shape: DIR/09-arn.json: `logs` is no ARN
-          hint: an ARN is arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE
-        estate.arn_mismatch: DIR/10-other-account.json: `arn:aws:s3::444455556666:logs` has account `444455556666`, but `account` is `111122223333`
-          hint: correct the one that is wrong
-        estate.arn_mismatch: DIR/11-other-region.json: `arn:aws:s3:us-east-1::logs` has region `us-east-1`, but `region` is `eu-west-1`
-          hint: correct the one that is wrong
-        estate.arn_mismatch: DIR/12-other-name.json: `arn:aws:s3:::logs-2` is not called `logs`
-          hint: `name` is the last part of the ARN, as the API takes it
-        estate.bad_shape: DIR/13-time.json:3:29: cannot read `yesterday` as an RFC 3339 time
-          hint: docs/reference/estate-folder.md shows a complete file
-        estate.bad_shape: DIR/14-twice.json:2:73: key `GetBucketPolicy` stands twice in one object
-          hint: docs/reference/estate-folder.md shows a complete file
-        estate.bad_json: DIR/15-utf16.json:1:1: this is UTF-16, not JSON
-          hint: save the file as UTF-8
-        estate.bad_json: DIR/16-latin1.json:2:13: not JSON: control character (\u0000-\u001F) found while parsing a string
-          hint: write it again with `--output json`, or correct the place
-        estate.bad_json: DIR/17-not-utf8.json:1:11: not JSON: invalid unicode code point
-          hint: write it again with `--output json`, or correct the place
-        estate.bad_json: DIR/18-deep.json:1:128: not JSON: recursion limit exceeded
-          hint: write it again with `--output json`, or correct the place
-        estate.bad_json: DIR/19-trailing.json:3:42: not JSON: trailing characters
-          hint: write it again with `--output json`, or correct the place
-        estate.bad_shape: DIR/organization.json: account `111155556666` has path `r-b2/ou-c3`
-          hint: a path is `o-a1/r-b2/`, then the units with a slash behind each
-        estate.unknown_key: DIR/rcps/22.json:1:40: unknown key `documents`
-          hint: did you mean `document`?
-        estate.bad_shape: DIR/scps/20.json: `document` is no policy
-          hint: write the policy itself, or its text in quotes
-        estate.bad_shape: DIR/scps/21.json:1:28: invalid type: string "r", expected a sequence
-          hint: docs/reference/estate-folder.md shows a complete file"#]],
+            estate.unknown_key: DIR/01-unknown-key.json:2:7: unknown key `nam`
+              hint: did you mean `name`?
+            estate.unknown_key: DIR/02-far-key.json:2:15: unknown key `qqqqqqqqqqq`
+              hint: the keys are type, arn, account, region, name, tags, config, captured_at
+            estate.bad_json: DIR/03-not-json.json:1:10: not JSON: expected value
+              hint: write it again with `--output json`, or correct the place
+            estate.bad_json: DIR/04-empty.json:2:1: not JSON: EOF while parsing a value
+              hint: the file is empty; write it again or take it away
+            estate.bad_shape: DIR/05-a-list.json: not an object `{…}`
+              hint: docs/reference/estate-folder.md shows a complete file
+            estate.bad_shape: DIR/06-no-arn.json:3:40: missing field `arn`
+              hint: docs/reference/estate-folder.md shows a complete file
+            estate.bad_shape: DIR/07-account.json: `account` is `1111-2222-3333`, not twelve digits
+              hint: write the number of the account that owns it, in quotes
+            estate.bad_shape: DIR/08-account-number.json:1:79: invalid type: integer `111122223333`, expected a string
+              hint: docs/reference/estate-folder.md shows a complete file
+            estate.bad_shape: DIR/09-arn.json: `logs` is no ARN
+              hint: an ARN is arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE
+            estate.arn_mismatch: DIR/10-other-account.json: `arn:aws:s3::444455556666:logs` has account `444455556666`, but `account` is `111122223333`
+              hint: correct the one that is wrong
+            estate.arn_mismatch: DIR/11-other-region.json: `arn:aws:s3:us-east-1::logs` has region `us-east-1`, but `region` is `eu-west-1`
+              hint: correct the one that is wrong
+            estate.arn_mismatch: DIR/12-other-name.json: `arn:aws:s3:::logs-2` is not called `logs`
+              hint: `name` is the last part of the ARN, as the API takes it
+            estate.bad_shape: DIR/13-time.json:3:29: cannot read `yesterday` as an RFC 3339 time
+              hint: docs/reference/estate-folder.md shows a complete file
+            estate.bad_shape: DIR/14-twice.json:2:73: key `GetBucketPolicy` stands twice in one object
+              hint: docs/reference/estate-folder.md shows a complete file
+            estate.bad_json: DIR/15-utf16.json:1:1: this is UTF-16, not JSON
+              hint: save the file as UTF-8
+            estate.bad_json: DIR/16-latin1.json:2:13: not JSON: control character (\u0000-\u001F) found while parsing a string
+              hint: write it again with `--output json`, or correct the place
+            estate.bad_json: DIR/17-not-utf8.json:1:11: not JSON: invalid unicode code point
+              hint: write it again with `--output json`, or correct the place
+            estate.bad_json: DIR/18-deep.json:1:128: not JSON: recursion limit exceeded
+              hint: write it again with `--output json`, or correct the place
+            estate.bad_json: DIR/19-trailing.json:3:42: not JSON: trailing characters
+              hint: write it again with `--output json`, or correct the place
+            estate.bad_shape: DIR/organization.json: account `111155556666` has path `r-b2/ou-c3`
+              hint: a path is `o-a1/r-b2/`, then the units with a slash behind each
+            estate.unknown_key: DIR/rcps/22.json:1:40: unknown key `documents`
+              hint: did you mean `document`?
+            estate.bad_shape: DIR/scps/20.json: `document` is no policy
+              hint: write the policy itself, or its text in quotes
+            estate.bad_shape: DIR/scps/21.json:1:28: invalid type: string "r", expected a sequence
+              hint: docs/reference/estate-folder.md shows a complete file"#]],
     );
 }
 

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod collect;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod folder;
 #[cfg(test)]
 mod scratch;

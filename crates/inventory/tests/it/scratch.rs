@@ -33,3 +33,27 @@ impl Drop for Scratch {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// The same text whether or not some other crate makes JSON objects keep their order.
+pub fn sorted(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            let sorted: std::collections::BTreeMap<_, _> = map.iter().collect();
+            let parts: Vec<String> =
+                sorted.iter().map(|(k, v)| format!("{k:?}: {}", sorted_text(v))).collect();
+            format!("{{{}}}", parts.join(", "))
+        }
+        other => sorted_text(other),
+    }
+}
+
+fn sorted_text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Array(list) => {
+            format!("[{}]", list.iter().map(sorted).collect::<Vec<_>>().join(", "))
+        }
+        serde_json::Value::Object(_) => sorted(value),
+        other => other.to_string(),
+    }
+}
