@@ -67,6 +67,15 @@ mod tests {
         assert_eq!(Arn::parse(arn).map(|a| a.names(name)), expect, "{arn} {name}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_an_arn_or_none(text in "(arn:|[a-z:/${}é-]){0,30}", name in "[a-z:/é]{0,5}") {
+            if let Some(arn) = Arn::parse(&text) {
+                arn.names(&name);
+            }
+        }
+    }
+
     #[test]
     fn names_in_arns() {
         check("arn:aws:s3:::logs", "logs", Some(true));

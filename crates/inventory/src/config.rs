@@ -166,7 +166,7 @@ fn details(what: &str, name_key: &str, name: &str, detail: &Value) -> BTreeMap<S
     if let Some(attached) = detail.get("AttachedManagedPolicies") {
         config.insert(format!("ListAttached{what}Policies"), json!({"AttachedPolicies": attached}));
     }
-    if let Some(inline) = detail.get(&format!("{what}PolicyList")).and_then(Value::as_array) {
+    if let Some(inline) = detail.get(format!("{what}PolicyList")).and_then(Value::as_array) {
         let each = inline.iter().filter_map(|p| {
             let policy = p.get("PolicyName")?.as_str()?;
             let document = decoded(p.get("PolicyDocument")?);
@@ -410,6 +410,14 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(percent_decoded(text), expect);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_decoded(text in "(%|[0-9a-fA-F]|é|\"){0,20}") {
+            percent_decoded(&text);
+            decoded(&Value::String(text));
         }
     }
 

@@ -32,6 +32,13 @@ struct Scope<'a> {
     parent: Option<usize>,
 }
 
+/// What following references has found, and been through: a plan that refers to itself ends, too.
+#[derive(Default)]
+struct Trail {
+    found: BTreeSet<usize>,
+    seen: BTreeSet<(usize, String)>,
+}
+
 pub(super) struct Tree<'a> {
     pub document: &'a Value,
     pub instances: Vec<Instance<'a>>,
@@ -99,8 +106,9 @@ impl<'a> Tree<'a> {
     pub fn target(&self, from: usize, attribute: &str, wanted: impl Fn(&Instance) -> bool) -> Option<usize> {
         let instance = self.instances.get(from)?;
         let references = instance.references(attribute);
-        let mut found = BTreeSet::new();
-        self.follow(instance.scope, &references, instance.config, 0, &mut found);
+        let mut trail = Trail::default();
+        self.follow(instance.scope, &references, instance.config, 0, &mut trail);
+        let mut found = trail.found;
         found.retain(|i| self.instances.get(*i).is_some_and(&wanted));
         if found.len() > 1
             && let Some(index) = instance.index
@@ -129,20 +137,24 @@ impl<'a> Tree<'a> {
         references: &[&str],
         config: Option<&Value>,
         depth: usize,
-        found: &mut BTreeSet<usize>,
+        trail: &mut Trail,
     ) {
         let Some(here) = self.scopes.get(scope).filter(|_| depth < DEPTH_MAX) else { return };
-        for steps in longest(references).iter().map(|r| steps(r)) {
+        for reference in longest(references) {
+            if !trail.seen.insert((scope, reference.to_owned())) {
+                continue;
+            }
+            let steps = steps(reference);
             let step = |n: usize| steps.get(n).map(|(name, index)| (name.as_str(), index.as_deref()));
             match (step(0), step(1), step(2)) {
                 (Some(("var", _)), Some((name, _)), _) => {
                     let Some(parent) = here.parent else { continue };
                     let given = here.call.and_then(|c| c.get("expressions")).and_then(|e| e.get(name));
-                    self.follow(parent, &referred(given), here.call, depth + 1, found);
+                    self.follow(parent, &referred(given), here.call, depth + 1, trail);
                 }
                 (Some(("each", _)), _, _) => {
                     let over = referred(config.and_then(|c| c.get("for_each_expression")));
-                    self.follow(scope, &over, None, depth + 1, found);
+                    self.follow(scope, &over, None, depth + 1, trail);
                 }
                 (Some(("module", _)), Some((name, index)), output) => {
                     for (at, child) in self.scopes.iter().enumerate() {
@@ -157,15 +169,15 @@ impl<'a> Tree<'a> {
                             .flatten()
                             .filter(|(key, _)| output.is_none_or(|(o, _)| o == key.as_str()))
                         {
-                            self.follow(at, &referred(value.get("expression")), None, depth + 1, found);
+                            self.follow(at, &referred(value.get("expression")), None, depth + 1, trail);
                         }
                     }
                 }
                 (Some(("data", _)), Some((kind, _)), Some((name, index))) => {
-                    self.named(scope, true, kind, name, index, found);
+                    self.named(scope, true, kind, name, index, &mut trail.found);
                 }
                 (Some((kind, _)), Some((name, index)), _) => {
-                    self.named(scope, false, kind, name, index, found)
+                    self.named(scope, false, kind, name, index, &mut trail.found)
                 }
                 _ => {}
             }
@@ -182,7 +194,8 @@ impl<'a> Tree<'a> {
         found: &mut BTreeSet<usize>,
     ) {
         found.extend(self.instances.iter().enumerate().filter_map(|(at, i)| {
-            let is_index = index.is_none_or(|wanted| i.index.is_some_and(|own| own.to_string() == wanted));
+            let is_index =
+                index.is_none_or(|wanted| i.index.map(Value::to_string).as_deref() == Some(wanted));
             (i.scope == scope && i.is_data == is_data && i.kind == kind && i.name == name && is_index)
                 .then_some(at)
         }));
@@ -345,6 +358,13 @@ mod tests {
         let got = steps(reference);
         let got: Vec<(&str, Option<&str>)> = got.iter().map(|(n, i)| (n.as_str(), i.as_deref())).collect();
         assert_eq!(got, expect);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_reference_has_steps(text in "([a-z.\"é]|\\[|\\]){0,20}") {
+            steps(&text);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod config;
 #[cfg(test)]
 mod folder;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod scratch;
 #[cfg(test)]
 mod terraform;
