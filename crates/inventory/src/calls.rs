@@ -38,6 +38,8 @@ pub enum Asked {
     PerRegion,
     /// To find what there is.
     List,
+    /// As `List`, page by page: the CLI does not do that by itself there.
+    Pages,
     /// To find the keys of the next call.
     Keys,
 }
@@ -185,8 +187,9 @@ fn parse(text: &'static str) -> Result<Vec<Kind>, String> {
         }
         let kind = kinds.last_mut().ok_or_else(bad)?;
         match (word, fields.as_slice()) {
-            ("list" | "within", [operation, command, query, permission]) => {
-                kind.lists.push(listing(Asked::List, operation, command, query, permission));
+            ("list" | "within" | "paged", [operation, command, query, permission]) => {
+                let asked = if word == "paged" { Asked::Pages } else { Asked::List };
+                kind.lists.push(listing(asked, operation, command, query, permission));
             }
             ("keys", [operation, command, query, permission]) => {
                 kind.calls.push(listing(Asked::Keys, operation, command, query, permission));

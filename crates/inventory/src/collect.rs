@@ -58,7 +58,8 @@ fn collect_kind(s: &mut String, kind: &Kind) {
     let last = kind.lists.len().saturating_sub(1);
     for (depth, list) in kind.lists.iter().enumerate() {
         let command = words(list);
-        let _ = writeln!(s, "  list {} \"{where_}\" \"$work/rows{depth}\" {command}", list.operation);
+        let how = if list.asked == Asked::Pages { "pages" } else { "rows" };
+        let _ = writeln!(s, "  list {} \"{where_}\" {how} \"$work/rows{depth}\" {command}", list.operation);
         let names = if depth == last { "id second" } else { "outer rest" };
         let _ = writeln!(s, "  while IFS=\"$tab\" read -r {names}; do");
     }
@@ -146,7 +147,9 @@ fn words(call: &Call) -> String {
     let mut words: Vec<String> = call.command.split(' ').map(quoted).collect();
     if let Some(query) = call.query {
         words.push("--query".to_owned());
-        words.push(quoted(query));
+        // The first row of a page is the token of the next.
+        let paged = (call.asked == Asked::Pages).then(|| format!("[[['+',NextToken]],{query}][]"));
+        words.push(quoted(paged.as_deref().unwrap_or(query)));
     }
     words.push("--region \"$region\"".to_owned());
     words.join(" ")

@@ -63,27 +63,43 @@ ask() {
   return 1
 }
 
-# rows FILE WORDS…: one call whose answer is a row per line.
+# rows FILE WORDS…: one call whose answer is a row per line. What came before a failure is kept.
 rows() {
   file=$1
   shift
-  if aws "$@" --output text </dev/null >"$work/text" 2>"$work/error"; then
-    LC_ALL=C sed '/^$/d; /^None$/d' "$work/text" >"$file"
-    return 0
-  fi
-  : >"$file"
+  if aws "$@" --output text </dev/null >"$work/text" 2>"$work/error"; then status=0; else status=1; fi
+  LC_ALL=C sed '/^$/d; /^None$/d' "$work/text" >"$file"
+  [ "$status" -eq 1 ] || return 0
   code_of_error
   fail
   say "collect: $1 $2: ${code:-failed} ($region)"
   return 1
 }
 
-# list OPERATION WHERE FILE WORDS…: as rows; a failure is kept for the account.
+# pages FILE WORDS…: as rows, page by page; the first row of each names the next.
+pages() {
+  whole=$1
+  shift
+  : >"$whole"
+  token=''
+  while :; do
+    if [ -z "$token" ]; then
+      rows "$work/page" "$@" || return 1
+    else
+      rows "$work/page" "$@" --next-token "$token" || return 1
+    fi
+    sed "/^+$tab/d" "$work/page" >>"$whole"
+    token=$(sed -n "s/^+$tab//p" "$work/page")
+    case $token in '' | None) return 0 ;; esac
+  done
+}
+
+# list OPERATION WHERE HOW FILE WORDS…: by rows or by pages; a failure is kept for the account.
 list() {
   operation=$1
   place=$2
   shift 2
-  rows "$@" || keep "$operation" "$place"
+  "$@" || keep "$operation" "$place"
 }
 
 # keep OPERATION WHERE: the answer, for the resource of the account.

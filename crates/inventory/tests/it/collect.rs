@@ -28,12 +28,22 @@ case "$1 $2" in
 "iam get-role") printf '{"Role": {"AssumeRolePolicyDocument": {"Statement": []}}}' ;;
 "iam list-role-policies") printf 'one\ntwo\n' ;;
 "iam get-role-policy") case $all in *" two "*) denied AccessDenied ;; *) printf '{"PolicyDocument": {}}' ;; esac ;;
-"kms list-keys") denied AccessDeniedException ;;
+"kms list-keys")
+  # The second page is denied.
+  case $all in *eu-west-1*) printf 'k-1\tarn:aws:kms:eu-west-1:111122223333:key/k-1\n' ;; esac
+  denied AccessDeniedException ;;
 "sqs list-queues") case $all in *eu-west-1*) printf 'https://sqs.eu-west-1.amazonaws.com/111122223333/jobs\n' ;; *) printf 'None\n' ;; esac ;;
 "lambda list-layers") case $all in *eu-west-1*) printf 'arn:aws:lambda:eu-west-1:111122223333:layer:common\n' ;; esac ;;
 "lambda list-layer-versions") printf 'arn:aws:lambda:eu-west-1:111122223333:layer:common:3\t3\n' ;;
 "lambda get-layer-version-policy") denied ResourceNotFoundException ;;
 "lambda list-functions") printf 'Could not connect to the endpoint URL\n' >&2; exit 255 ;;
+"events list-event-buses")
+  case $all in
+  *us-east-1*) printf '+\tNone\n' ;;
+  *"--next-token t2 "*) denied ThrottlingException ;;
+  *"--next-token t1 "*) printf '+\tt2\nb\tarn:aws:events:eu-west-1:111122223333:event-bus/b\n' ;;
+  *) printf '+\tt1\na\tarn:aws:events:eu-west-1:111122223333:event-bus/a\n' ;;
+  esac ;;
 "ec2 get-snapshot-block-public-access-state") printf '{"State": "unblocked"}' ;;
 "organizations describe-organization") printf 'o-a1\t111122223333\n' ;;
 "organizations list-roots") printf 'r-b2\n' ;;

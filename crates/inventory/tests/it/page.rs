@@ -25,7 +25,7 @@ fn section(kind: &Kind) -> String {
     writeln!(s, "ARN {arn}; {scope}.\n\n| call | with the CLI | policy text | means \"none\" | permission |\n|---|---|---|---|---|").unwrap();
     for call in kind.lists.iter().chain(&kind.calls) {
         let note = match call.asked {
-            Asked::List => " (listing)",
+            Asked::List | Asked::Pages => " (listing)",
             Asked::Keys => " (names for the next)",
             Asked::PerKey => " (per name)",
             Asked::PerRegion => " (per region)",
