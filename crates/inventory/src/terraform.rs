@@ -11,9 +11,13 @@
 //!
 //! Sources: developer.hashicorp.com "JSON Output Format"; the documentation of the AWS provider for each type.
 
+mod document;
+mod lambda;
 mod map;
 mod read;
+mod s3;
 mod special;
+mod tables;
 
 use crate::error::Problem;
 use model::{Resource, Time};

@@ -1,129 +1,14 @@
 //! From instances to resources: which type is what, where the documents go, what AWS sets when nobody does.
 
-use super::read::{Instance, Tree, list, longest};
-use super::special;
+use super::read::{Instance, Tree, list};
+use super::tables::{self, BASES, Base, DOCUMENTS, Document};
 use super::{Options, Plan, Planned, placeholder};
+use super::{document, lambda, special};
 use crate::arn::{Arn, is_account};
 use crate::calls;
 use model::Resource;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A Terraform type that is a resource of its own.
-pub(super) struct Base {
-    pub tf: &'static str,
-    pub kind: &'static str,
-    /// Attribute that names it; unknown until it exists where AWS chooses the name.
-    pub name: &'static str,
-    pub arn: &'static str,
-}
-
-const fn base(tf: &'static str, kind: &'static str, name: &'static str, arn: &'static str) -> Base {
-    Base { tf, kind, name, arn }
-}
-
-#[rustfmt::skip]
-const BASES: &[Base] = &[
-    base("aws_s3_bucket", "AWS::S3::Bucket", "bucket", "s3:::{name}"),
-    base("aws_s3_directory_bucket", "AWS::S3Express::DirectoryBucket", "bucket", "s3express:{region}:{account}:bucket/{name}"),
-    base("aws_s3_access_point", "AWS::S3::AccessPoint", "name", "s3:{region}:{account}:accesspoint/{name}"),
-    base("aws_iam_role", "AWS::IAM::Role", "name", "iam::{account}:role{path}{name}"),
-    base("aws_kms_key", "AWS::KMS::Key", "key_id", "kms:{region}:{account}:key/{name}"),
-    base("aws_kms_external_key", "AWS::KMS::Key", "id", "kms:{region}:{account}:key/{name}"),
-    base("aws_kms_replica_key", "AWS::KMS::Key", "key_id", "kms:{region}:{account}:key/{name}"),
-    base("aws_lambda_function", "AWS::Lambda::Function", "function_name", "lambda:{region}:{account}:function:{name}"),
-    base("aws_lambda_layer_version", "AWS::Lambda::LayerVersion", "layer_name", "lambda:{region}:{account}:layer:{name}"),
-    base("aws_sqs_queue", "AWS::SQS::Queue", "name", "sqs:{region}:{account}:{name}"),
-    base("aws_sns_topic", "AWS::SNS::Topic", "name", "sns:{region}:{account}:{name}"),
-    base("aws_secretsmanager_secret", "AWS::SecretsManager::Secret", "name", "secretsmanager:{region}:{account}:secret:{name}"),
-    base("aws_ebs_snapshot", "AWS::EC2::Snapshot", "id", "ec2:{region}::snapshot/{name}"),
-    base("aws_ebs_snapshot_copy", "AWS::EC2::Snapshot", "id", "ec2:{region}::snapshot/{name}"),
-    base("aws_ebs_snapshot_import", "AWS::EC2::Snapshot", "id", "ec2:{region}::snapshot/{name}"),
-    base("aws_ami", "AWS::EC2::Image", "id", "ec2:{region}::image/{name}"),
-    base("aws_ami_copy", "AWS::EC2::Image", "id", "ec2:{region}::image/{name}"),
-    base("aws_ami_from_instance", "AWS::EC2::Image", "id", "ec2:{region}::image/{name}"),
-    base("aws_db_snapshot", "AWS::RDS::DBSnapshot", "db_snapshot_identifier", "rds:{region}:{account}:snapshot:{name}"),
-    base("aws_db_snapshot_copy", "AWS::RDS::DBSnapshot", "target_db_snapshot_identifier", "rds:{region}:{account}:snapshot:{name}"),
-    base("aws_db_cluster_snapshot", "AWS::RDS::DBClusterSnapshot", "db_cluster_snapshot_identifier", "rds:{region}:{account}:cluster-snapshot:{name}"),
-    base("aws_rds_cluster_snapshot_copy", "AWS::RDS::DBClusterSnapshot", "target_db_cluster_snapshot_identifier", "rds:{region}:{account}:cluster-snapshot:{name}"),
-    base("aws_ecr_repository", "AWS::ECR::Repository", "name", "ecr:{region}:{account}:repository/{name}"),
-    base("aws_efs_file_system", "AWS::EFS::FileSystem", "id", "elasticfilesystem:{region}:{account}:file-system/{name}"),
-    base("aws_dynamodb_table", "AWS::DynamoDB::Table", "name", "dynamodb:{region}:{account}:table/{name}"),
-    base("aws_opensearch_domain", "AWS::OpenSearchService::Domain", "domain_name", "es:{region}:{account}:domain/{name}"),
-    base("aws_elasticsearch_domain", "AWS::OpenSearchService::Domain", "domain_name", "es:{region}:{account}:domain/{name}"),
-    base("aws_api_gateway_rest_api", "AWS::ApiGateway::RestApi", "id", "apigateway:{region}::/restapis/{name}"),
-    base("aws_cloudwatch_event_bus", "AWS::Events::EventBus", "name", "events:{region}:{account}:event-bus/{name}"),
-    base("aws_backup_vault", "AWS::Backup::BackupVault", "name", "backup:{region}:{account}:backup-vault:{name}"),
-    base("aws_cloudwatch_log_resource_policy", "AWS::Logs::ResourcePolicy", "policy_name", "logs:{region}:{account}:resource-policy:{name}"),
-    base("aws_cloudwatch_log_destination", "AWS::Logs::Destination", "name", "logs:{region}:{account}:destination:{name}"),
-    base("aws_kinesis_stream", "AWS::Kinesis::Stream", "name", "kinesis:{region}:{account}:stream/{name}"),
-    base("aws_codeartifact_domain", "AWS::CodeArtifact::Domain", "domain", "codeartifact:{region}:{account}:domain/{name}"),
-];
-
-/// A policy's text in an attribute: of the resource itself, or of one that names the resource in `link`.
-struct Document {
-    tf: &'static str,
-    attribute: &'static str,
-    link: Option<&'static str>,
-    kind: &'static str,
-    operation: &'static str,
-    /// Steps to the text in the answer; a number is an index.
-    path: &'static str,
-}
-
-const fn own(
-    tf: &'static str,
-    attribute: &'static str,
-    kind: &'static str,
-    operation: &'static str,
-    path: &'static str,
-) -> Document {
-    Document { tf, attribute, link: None, kind, operation, path }
-}
-
-const fn linked(
-    tf: &'static str,
-    link: &'static str,
-    attribute: &'static str,
-    kind: &'static str,
-    operation: &'static str,
-    path: &'static str,
-) -> Document {
-    Document { tf, attribute, link: Some(link), kind, operation, path }
-}
-
-#[rustfmt::skip]
-const DOCUMENTS: &[Document] = &[
-    own("aws_s3_bucket", "policy", "AWS::S3::Bucket", "GetBucketPolicy", "Policy"),
-    linked("aws_s3_bucket_policy", "bucket", "policy", "AWS::S3::Bucket", "GetBucketPolicy", "Policy"),
-    own("aws_s3_access_point", "policy", "AWS::S3::AccessPoint", "GetAccessPointPolicy", "Policy"),
-    linked("aws_s3control_access_point_policy", "access_point_arn", "policy", "AWS::S3::AccessPoint", "GetAccessPointPolicy", "Policy"),
-    own("aws_kms_key", "policy", "AWS::KMS::Key", "GetKeyPolicy", "Policy"),
-    own("aws_kms_external_key", "policy", "AWS::KMS::Key", "GetKeyPolicy", "Policy"),
-    own("aws_kms_replica_key", "policy", "AWS::KMS::Key", "GetKeyPolicy", "Policy"),
-    linked("aws_kms_key_policy", "key_id", "policy", "AWS::KMS::Key", "GetKeyPolicy", "Policy"),
-    own("aws_sqs_queue", "policy", "AWS::SQS::Queue", "GetQueueAttributes", "Attributes.Policy"),
-    linked("aws_sqs_queue_policy", "queue_url", "policy", "AWS::SQS::Queue", "GetQueueAttributes", "Attributes.Policy"),
-    own("aws_sns_topic", "policy", "AWS::SNS::Topic", "GetTopicAttributes", "Attributes.Policy"),
-    linked("aws_sns_topic_policy", "arn", "policy", "AWS::SNS::Topic", "GetTopicAttributes", "Attributes.Policy"),
-    own("aws_secretsmanager_secret", "policy", "AWS::SecretsManager::Secret", "GetResourcePolicy", "ResourcePolicy"),
-    linked("aws_secretsmanager_secret_policy", "secret_arn", "policy", "AWS::SecretsManager::Secret", "GetResourcePolicy", "ResourcePolicy"),
-    linked("aws_ecr_repository_policy", "repository", "policy", "AWS::ECR::Repository", "GetRepositoryPolicy", "policyText"),
-    linked("aws_efs_file_system_policy", "file_system_id", "policy", "AWS::EFS::FileSystem", "DescribeFileSystemPolicy", "Policy"),
-    linked("aws_dynamodb_resource_policy", "resource_arn", "policy", "AWS::DynamoDB::Table", "GetResourcePolicy", "Policy"),
-    own("aws_opensearch_domain", "access_policies", "AWS::OpenSearchService::Domain", "DescribeDomain", "DomainStatus.AccessPolicies"),
-    own("aws_elasticsearch_domain", "access_policies", "AWS::OpenSearchService::Domain", "DescribeDomain", "DomainStatus.AccessPolicies"),
-    linked("aws_opensearch_domain_policy", "domain_name", "access_policies", "AWS::OpenSearchService::Domain", "DescribeDomain", "DomainStatus.AccessPolicies"),
-    linked("aws_elasticsearch_domain_policy", "domain_name", "access_policies", "AWS::OpenSearchService::Domain", "DescribeDomain", "DomainStatus.AccessPolicies"),
-    own("aws_api_gateway_rest_api", "policy", "AWS::ApiGateway::RestApi", "GetRestApi", "policy"),
-    linked("aws_api_gateway_rest_api_policy", "rest_api_id", "policy", "AWS::ApiGateway::RestApi", "GetRestApi", "policy"),
-    linked("aws_cloudwatch_event_bus_policy", "event_bus_name", "policy", "AWS::Events::EventBus", "DescribeEventBus", "Policy"),
-    linked("aws_backup_vault_policy", "backup_vault_name", "policy", "AWS::Backup::BackupVault", "GetBackupVaultAccessPolicy", "Policy"),
-    own("aws_cloudwatch_log_resource_policy", "policy_document", "AWS::Logs::ResourcePolicy", "DescribeResourcePolicies", "resourcePolicies.0.policyDocument"),
-    linked("aws_cloudwatch_log_destination_policy", "destination_name", "access_policy", "AWS::Logs::Destination", "DescribeDestinations", "destinations.0.accessPolicy"),
-    linked("aws_kinesis_resource_policy", "resource_arn", "policy", "AWS::Kinesis::Stream", "GetResourcePolicy", "Policy"),
-    linked("aws_codeartifact_domain_permissions_policy", "domain", "policy_document", "AWS::CodeArtifact::Domain", "GetDomainPermissionsPolicy", "policy.document"),
-];
 
 /// A resource in the making.
 pub(super) struct Draft {
@@ -174,7 +59,7 @@ impl<'t, 'a> Mapper<'t, 'a> {
             }
         }
         for (at, instance) in managed().filter(|(_, i)| i.kind == "aws_lambda_alias") {
-            special::alias(&mut self, at, instance);
+            lambda::alias(&mut self, at, instance);
         }
         // What a resource says of itself is older where a second one sets it: the provider reads it back.
         for is_linked in [false, true] {
@@ -189,7 +74,7 @@ impl<'t, 'a> Mapper<'t, 'a> {
             let is_such = |i: &Instance| BASES.iter().any(|b| b.tf == i.kind) == is_base;
             for (at, instance) in managed().filter(|(_, i)| is_such(i)) {
                 let is_read = special::read(&mut self, at, instance);
-                if !is_read && !is_read_by_table(instance.kind) {
+                if !is_read && !tables::is_read(instance.kind) {
                     *self.not_read.entry(instance.kind.to_owned()).or_default() += 1;
                 }
             }
@@ -468,16 +353,9 @@ impl<'t, 'a> Mapper<'t, 'a> {
         if !instance.is_unknown(attribute) {
             return Some((text, source));
         }
-        let references = instance.references(attribute);
-        let is_alone = longest(&references).iter().all(|r| {
-            let is_text = r.ends_with(".json") || r.ends_with(".minified_json");
-            (r.starts_with("data.aws_iam_policy_document.") && (is_text || r.ends_with(']')))
-                || ["each.", "count.", "var.", "module."].iter().any(|p| r.starts_with(p))
-        });
-        let is_document = |i: &Instance| i.is_data && i.kind == "aws_iam_policy_document";
-        let found = self.tree.target(at, attribute, is_document).filter(|_| is_alone);
-        let built =
-            found.and_then(|i| self.tree.instances.get(i)).and_then(|i| Some((i, special::document(i)?)));
+        let found = self.tree.only_target(at, attribute).and_then(|i| self.tree.instances.get(i));
+        let found = found.filter(|i| i.is_data && i.kind == "aws_iam_policy_document");
+        let built = found.and_then(|i| Some((i, document::text(i)?)));
         match built {
             Some((data, document)) => {
                 self.note(format!(
@@ -521,7 +399,7 @@ impl<'t, 'a> Mapper<'t, 'a> {
     }
 
     fn deleted(&self) -> Vec<String> {
-        let is_read = |kind: &str| is_read_by_table(kind) || special::TYPES.contains(&kind);
+        let is_read = |kind: &str| tables::is_read(kind) || special::TYPES.contains(&kind);
         let mut deleted: Vec<String> = list(self.tree.document.get("resource_changes"))
             .filter(|c| {
                 let actions: Vec<&str> =
@@ -553,7 +431,7 @@ impl<'t, 'a> Mapper<'t, 'a> {
             .and_then(Value::as_str)
             .and_then(Arn::parse)
             .map(|a| a.account.to_owned());
-        let account = allowed.or(role).or_else(|| self.caller()).filter(|a| is_account(a));
+        let account = allowed.or(role).or_else(|| self.tree.caller()).filter(|a| is_account(a));
         let account = account.or_else(|| self.options.account.clone());
         let region = region.or_else(|| self.options.region.clone());
         if account.is_none() {
@@ -574,21 +452,6 @@ impl<'t, 'a> Mapper<'t, 'a> {
             region,
         }
     }
-
-    /// The account that a data source read before the plan was made.
-    fn caller(&self) -> Option<String> {
-        let root = self.tree.document.pointer("/prior_state/values/root_module")?;
-        let callers: BTreeSet<&str> = list(root.get("resources"))
-            .filter(|r| r.get("type").and_then(Value::as_str) == Some("aws_caller_identity"))
-            .filter_map(|r| r.pointer("/values/account_id").and_then(Value::as_str))
-            .collect();
-        // Two providers may read two accounts; then it is not said which is whose.
-        callers.first().filter(|_| callers.len() == 1).map(|a| (*a).to_owned())
-    }
-}
-
-fn is_read_by_table(kind: &str) -> bool {
-    BASES.iter().any(|b| b.tf == kind) || DOCUMENTS.iter().any(|d| d.tf == kind)
 }
 
 /// Stands for an account that nobody names.

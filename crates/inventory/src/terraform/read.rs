@@ -37,6 +37,8 @@ struct Scope<'a> {
 struct Trail {
     found: BTreeSet<usize>,
     seen: BTreeSet<(usize, String)>,
+    /// Something was met that a plan does not explain.
+    is_blind: bool,
 }
 
 pub(super) struct Tree<'a> {
@@ -105,30 +107,36 @@ impl<'a> Tree<'a> {
     /// that is none, or more than one that nothing tells apart.
     pub fn target(&self, from: usize, attribute: &str, wanted: impl Fn(&Instance) -> bool) -> Option<usize> {
         let instance = self.instances.get(from)?;
-        let references = instance.references(attribute);
-        let mut trail = Trail::default();
-        self.follow(instance.scope, &references, instance.config, 0, &mut trail);
-        let mut found = trail.found;
+        let mut found = self.trail(instance, attribute).found;
         found.retain(|i| self.instances.get(*i).is_some_and(&wanted));
-        if found.len() > 1
-            && let Some(index) = instance.index
-        {
-            let key = format!("[{index}]");
-            let is_same =
-                |own: bool, i: &Instance| if own { i.index == Some(index) } else { i.address.contains(&key) };
-            for own in [true, false] {
-                let same: BTreeSet<usize> = found
-                    .iter()
-                    .copied()
-                    .filter(|i| self.instances.get(*i).is_some_and(|i| is_same(own, i)))
-                    .collect();
-                if same.len() == 1 {
-                    found = same;
-                    break;
-                }
-            }
+        self.one(instance, found)
+    }
+
+    /// As [`Tree::target`], when the attribute refers to nothing else.
+    pub fn only_target(&self, from: usize, attribute: &str) -> Option<usize> {
+        let instance = self.instances.get(from)?;
+        let trail = self.trail(instance, attribute);
+        if trail.is_blind { None } else { self.one(instance, trail.found) }
+    }
+
+    fn trail(&self, instance: &Instance, attribute: &str) -> Trail {
+        let mut trail = Trail::default();
+        self.follow(instance.scope, &instance.references(attribute), instance.config, 0, &mut trail);
+        trail
+    }
+
+    /// The one of several that has the same index, in itself or in its modules.
+    fn one(&self, instance: &Instance, found: BTreeSet<usize>) -> Option<usize> {
+        if found.len() < 2 {
+            return found.first().copied();
         }
-        found.first().copied().filter(|_| found.len() == 1)
+        let index = instance.index?;
+        let key = format!("[{index}]");
+        let same = |is_same: &dyn Fn(&Instance) -> bool| {
+            let mut same = found.iter().filter(|i| self.instances.get(**i).is_some_and(is_same));
+            same.next().filter(|_| same.next().is_none()).copied()
+        };
+        same(&|i| i.index == Some(index)).or_else(|| same(&|i| i.address.contains(&key)))
     }
 
     fn follow(
@@ -152,6 +160,10 @@ impl<'a> Tree<'a> {
                     let given = here.call.and_then(|c| c.get("expressions")).and_then(|e| e.get(name));
                     self.follow(parent, &referred(given), here.call, depth + 1, trail);
                 }
+                // A key is a text of its own, whatever the values are.
+                (Some(("each", _)), Some(("key", _)), _)
+                | (Some(("count" | "path" | "terraform", _)), _, _) => {}
+                (Some(("local" | "self", _)), _, _) => trail.is_blind = true,
                 (Some(("each", _)), _, _) => {
                     let over = referred(config.and_then(|c| c.get("for_each_expression")));
                     self.follow(scope, &over, None, depth + 1, trail);
@@ -224,6 +236,17 @@ impl<'a> Tree<'a> {
             _ => None,
         }
     }
+
+    /// The account that a data source read before the plan was made.
+    pub fn caller(&self) -> Option<String> {
+        let root = self.document.pointer("/prior_state/values/root_module")?;
+        let callers: BTreeSet<&str> = list(root.get("resources"))
+            .filter(|r| r.get("type").and_then(Value::as_str) == Some("aws_caller_identity"))
+            .filter_map(|r| r.pointer("/values/account_id").and_then(Value::as_str))
+            .collect();
+        // Two providers may read two accounts; then it is not said which is whose.
+        callers.first().filter(|_| callers.len() == 1).map(|a| (*a).to_owned())
+    }
 }
 
 impl Instance<'_> {
@@ -283,7 +306,7 @@ fn referred(expression: Option<&Value>) -> Vec<&str> {
 }
 
 /// Terraform lists `a.b.c` and its beginnings `a.b`; only the longest says what is meant.
-pub(super) fn longest<'r>(references: &[&'r str]) -> Vec<&'r str> {
+fn longest<'r>(references: &[&'r str]) -> Vec<&'r str> {
     let begins =
         |short: &str, long: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['.', '[']));
     references.iter().filter(|r| !references.iter().any(|other| begins(r, other))).copied().collect()

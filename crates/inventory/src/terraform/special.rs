@@ -3,6 +3,7 @@
 use super::map::{Draft, Mapper};
 use super::placeholder;
 use super::read::Instance;
+use super::{lambda, s3};
 use crate::arn::is_account;
 use serde_json::{Map, Value, json};
 
@@ -30,8 +31,8 @@ pub(super) const TYPES: &[&str] = &[
 /// Reads an instance of such a type; false: not one of them.
 pub(super) fn read(m: &mut Mapper, at: usize, i: &Instance) -> bool {
     match i.kind {
-        "aws_s3_bucket" => bucket(m, at, i),
-        "aws_s3_bucket_acl" => bucket_acl(m, at, i),
+        "aws_s3_bucket" => s3::bucket(m, at, i),
+        "aws_s3_bucket_acl" => s3::bucket_acl(m, at, i),
         "aws_s3_bucket_ownership_controls" => {
             let to = m.link(at, i, "bucket", "AWS::S3::Bucket", "GetBucketOwnershipControls");
             for rule in i.blocks("rule") {
@@ -47,7 +48,7 @@ pub(super) fn read(m: &mut Mapper, at: usize, i: &Instance) -> bool {
             let to = m.account(i);
             m.put(to, "GetPublicAccessBlock", "PublicAccessBlockConfiguration", block(&all(i)), i.address);
         }
-        "aws_s3_access_point" => access_point(m, at, i),
+        "aws_s3_access_point" => s3::access_point(m, at, i),
         "aws_ebs_snapshot_block_public_access" => {
             let (to, region) = (m.account(i), m.region_of(i));
             let state = json!({"State": value(i, "state")});
@@ -71,11 +72,11 @@ pub(super) fn read(m: &mut Mapper, at: usize, i: &Instance) -> bool {
             attached(m, to, &value(i, "policy_arn"), from(i, "policy_arn"));
         }
         "aws_kms_grant" => grant(m, at, i),
-        "aws_lambda_function" => function(m, at, i),
+        "aws_lambda_function" => lambda::function(m, at, i),
         "aws_lambda_alias" => {}
-        "aws_lambda_permission" => function_permission(m, at, i),
-        "aws_lambda_function_url" => function_url(m, at, i),
-        "aws_lambda_layer_version_permission" => layer_permission(m, at, i),
+        "aws_lambda_permission" => lambda::function_permission(m, at, i),
+        "aws_lambda_function_url" => lambda::function_url(m, at, i),
+        "aws_lambda_layer_version_permission" => lambda::layer_permission(m, at, i),
         "aws_snapshot_create_volume_permission" => {
             let to = m.link(at, i, "snapshot_id", "AWS::EC2::Snapshot", "DescribeSnapshotAttribute");
             let who = json!({"UserId": value(i, "account_id")});
@@ -168,103 +169,16 @@ pub(super) fn defaults(draft: &Draft) -> Vec<(&'static str, &'static str, Value)
     }
 }
 
-/// The text of an `aws_iam_policy_document`, from its blocks. `None`: it takes other documents in, or its statements are not known.
-pub(super) fn document(data: &Instance) -> Option<String> {
-    let others = ["source_policy_documents", "override_policy_documents", "source_json", "override_json"];
-    let is_set = |v: Value| v.as_array().is_none_or(|l| !l.is_empty()) && v.as_str() != Some("");
-    if others.iter().any(|o| data.get(o).is_some_and(is_set)) {
-        return None;
-    }
-    let Some(Value::Array(statements)) = data.get("statement") else { return None };
-    let version = data.text("version").unwrap_or_else(|| "2012-10-17".to_owned());
-    // `&{key}` is how a policy variable is written there.
-    let variables = |v: &Value| match v {
-        Value::String(text) if version != "2008-10-17" => Value::String(text.replace("&{", "${")),
-        v => v.clone(),
-    };
-    let mut written = Vec::new();
-    for statement in &statements {
-        let mut out = Map::new();
-        let list = |key: &str| statement.get(key).filter(|v| !v.is_null());
-        let filled = |v: &&Value| v.as_array().is_none_or(|l| !l.is_empty());
-        for (key, name) in [("actions", "Action"), ("not_actions", "NotAction")] {
-            if let Some(found) = list(key).filter(filled) {
-                out.insert(name.to_owned(), found.clone());
-            }
-        }
-        if let Some(conditions) = list("condition").filter(filled) {
-            out.insert("Condition".to_owned(), condition(conditions, variables)?);
-        }
-        let effect = statement.get("effect").and_then(Value::as_str).unwrap_or("Allow");
-        out.insert("Effect".to_owned(), effect.into());
-        for (key, name) in [("not_principals", "NotPrincipal"), ("principals", "Principal")] {
-            if let Some(found) = list(key).filter(filled) {
-                out.insert(name.to_owned(), principals(found, variables)?);
-            }
-        }
-        for (key, name) in [("not_resources", "NotResource"), ("resources", "Resource")] {
-            if let Some(found) = list(key).filter(filled) {
-                let found = match found {
-                    Value::Array(list) => Value::Array(list.iter().map(variables).collect()),
-                    other => other.clone(),
-                };
-                out.insert(name.to_owned(), found);
-            }
-        }
-        if let Some(sid) = statement.get("sid").and_then(Value::as_str).filter(|s| !s.is_empty()) {
-            out.insert("Sid".to_owned(), sid.into());
-        }
-        written.push(Value::Object(out));
-    }
-    let mut document = Map::new();
-    if let Some(id) = data.text("policy_id") {
-        document.insert("Id".to_owned(), id.into());
-    }
-    document.insert("Statement".to_owned(), Value::Array(written));
-    document.insert("Version".to_owned(), version.into());
-    Some(Value::Object(document).to_string())
-}
-
-fn condition(blocks: &Value, variables: impl Fn(&Value) -> Value) -> Option<Value> {
-    let mut operators: Map<String, Value> = Map::new();
-    for block in blocks.as_array()? {
-        let [test, key] = ["test", "variable"].map(|k| block.get(k).and_then(Value::as_str));
-        let values = block.get("values")?.as_array()?.iter().map(&variables);
-        let keys = operators.entry(test?.to_owned()).or_insert_with(|| json!({}));
-        if let Value::Object(keys) = keys
-            && let Value::Array(all) = keys.entry(key?.to_owned()).or_insert_with(|| json!([]))
-        {
-            all.extend(values);
-        }
-    }
-    Some(Value::Object(operators))
-}
-
-fn principals(blocks: &Value, variables: impl Fn(&Value) -> Value) -> Option<Value> {
-    let mut types: Map<String, Value> = Map::new();
-    for block in blocks.as_array()? {
-        let kind = block.get("type")?.as_str()?;
-        let who = block.get("identifiers")?.as_array()?;
-        if kind == "*" {
-            return Some("*".into());
-        }
-        if let Value::Array(all) = types.entry(kind.to_owned()).or_insert_with(|| json!([])) {
-            all.extend(who.iter().map(&variables));
-        }
-    }
-    Some(Value::Object(types))
-}
-
-fn from(i: &Instance, attribute: &str) -> String {
+pub(super) fn from(i: &Instance, attribute: &str) -> String {
     format!("{}.{attribute}", i.address)
 }
 
 /// An attribute that the type always has; a placeholder where it is missing.
-fn value(i: &Instance, attribute: &str) -> Value {
+pub(super) fn value(i: &Instance, attribute: &str) -> Value {
     i.get(attribute).unwrap_or_else(|| placeholder(i.address, attribute).into())
 }
 
-fn field(block: &Value, key: &str, i: &Instance, attribute: &str) -> Value {
+pub(super) fn field(block: &Value, key: &str, i: &Instance, attribute: &str) -> Value {
     block
         .get(key)
         .filter(|v| !v.is_null())
@@ -279,126 +193,10 @@ fn all(i: &Instance) -> Value {
 }
 
 /// As the API answers; what is not set is off.
-fn block(switches: &Value) -> Value {
+pub(super) fn block(switches: &Value) -> Value {
     let of = |key: &str| switches.get(key).filter(|v| !v.is_null()).cloned().unwrap_or(Value::Bool(false));
     json!({"BlockPublicAcls": of("block_public_acls"), "BlockPublicPolicy": of("block_public_policy"),
         "IgnorePublicAcls": of("ignore_public_acls"), "RestrictPublicBuckets": of("restrict_public_buckets")})
-}
-
-/// ACLs that older configurations set on the bucket itself.
-fn bucket(m: &mut Mapper, at: usize, i: &Instance) {
-    let Some(to) = m.drafts.iter().position(|d| d.instance == Some(at)) else { return };
-    if let Some(acl) = i.text("acl") {
-        for grant in canned(&acl) {
-            m.push(to, "GetBucketAcl", "Grants", grant, from(i, "acl"));
-        }
-    }
-    for grant in i.blocks("grant") {
-        let permissions = grant.get("permissions").and_then(Value::as_array).cloned().unwrap_or_default();
-        for permission in permissions {
-            let grantee = grantee(&grant, "uri", "id");
-            m.push(
-                to,
-                "GetBucketAcl",
-                "Grants",
-                json!({"Grantee": grantee, "Permission": permission}),
-                from(i, "grant"),
-            );
-        }
-    }
-}
-
-fn bucket_acl(m: &mut Mapper, at: usize, i: &Instance) {
-    let to = m.link(at, i, "bucket", "AWS::S3::Bucket", "GetBucketAcl");
-    // The bucket itself repeats what it was before; what is set here counts.
-    m.put(to, "GetBucketAcl", "Grants", json!([]), i.address);
-    if let Some(acl) = i.text("acl") {
-        for grant in canned(&acl) {
-            m.push(to, "GetBucketAcl", "Grants", grant, from(i, "acl"));
-        }
-        return;
-    }
-    for policy in i.blocks("access_control_policy") {
-        if let Some(owner) = policy.pointer("/owner/0/id") {
-            m.put(to, "GetBucketAcl", "Owner.ID", owner.clone(), from(i, "access_control_policy"));
-        }
-        let grants = match policy.get("grant") {
-            Some(Value::Array(grants)) => grants.clone(),
-            _ => canned(&placeholder(i.address, "access_control_policy")),
-        };
-        for grant in grants {
-            let who = grant.pointer("/grantee/0").or_else(|| grant.get("grantee"));
-            let grant = match who {
-                Some(who) => {
-                    json!({"Grantee": grantee(who, "uri", "id"), "Permission": grant.get("permission")})
-                }
-                None => grant,
-            };
-            m.push(to, "GetBucketAcl", "Grants", grant, from(i, "access_control_policy"));
-        }
-    }
-}
-
-fn grantee(who: &Value, uri: &str, id: &str) -> Value {
-    let of = |key: &str| who.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
-    match (of(uri), of(id), of("email_address")) {
-        (Some(uri), _, _) => json!({"Type": "Group", "URI": uri}),
-        (_, Some(id), _) => json!({"ID": id, "Type": "CanonicalUser"}),
-        (_, _, Some(email)) => json!({"EmailAddress": email, "Type": "AmazonCustomerByEmail"}),
-        _ => json!({"Type": who.get("type")}),
-    }
-}
-
-/// The grants of a canned ACL beside the owner's (S3 "acl-overview"). Those to the bucket's owner are the owner's.
-fn canned(acl: &str) -> Vec<Value> {
-    let group = |uri: &str, permission: &str| json!({"Grantee": {"Type": "Group", "URI": uri}, "Permission": permission});
-    let everyone = "http://acs.amazonaws.com/groups/global/AllUsers";
-    let anyone = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
-    let logs = "http://acs.amazonaws.com/groups/s3/LogDelivery";
-    match acl {
-        "private" | "bucket-owner-read" | "bucket-owner-full-control" => Vec::new(),
-        "public-read" => vec![group(everyone, "READ")],
-        "public-read-write" => vec![group(everyone, "READ"), group(everyone, "WRITE")],
-        "authenticated-read" => vec![group(anyone, "READ")],
-        "log-delivery-write" => vec![group(logs, "WRITE"), group(logs, "READ_ACP")],
-        // `aws-exec-read` names an account of AWS; what is not known may be anything.
-        other => vec![group(other, "READ")],
-    }
-}
-
-fn access_point(m: &mut Mapper, at: usize, i: &Instance) {
-    let Some(to) = m.drafts.iter().position(|d| d.instance == Some(at)) else { return };
-    let mut answer = Map::new();
-    answer.insert("Name".to_owned(), value(i, "name"));
-    answer.insert("Bucket".to_owned(), bucket_of(m, at, i));
-    let vpc = i.blocks("vpc_configuration");
-    let origin = if vpc.is_empty() { "Internet" } else { "VPC" };
-    answer.insert("NetworkOrigin".to_owned(), origin.into());
-    if let Some(vpc) = vpc.first() {
-        let id = field(vpc, "vpc_id", i, "vpc_configuration");
-        answer.insert("VpcConfiguration".to_owned(), json!({"VpcId": id}));
-    }
-    // Without the block, and without a switch inside it, AWS turns each on.
-    let switches =
-        i.blocks("public_access_block_configuration").into_iter().next().unwrap_or_else(|| json!({}));
-    let on = |key: &str| switches.get(key).filter(|v| !v.is_null()).cloned().unwrap_or(Value::Bool(true));
-    let keys = ["block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets"];
-    let switches: Map<String, Value> = keys.iter().map(|k| ((*k).to_owned(), on(k))).collect();
-    answer.insert("PublicAccessBlockConfiguration".to_owned(), block(&Value::Object(switches)));
-    if let Some(account) = i.text("bucket_account_id") {
-        answer.insert("BucketAccountId".to_owned(), account.into());
-    }
-    m.put(to, "GetAccessPoint", "", Value::Object(answer), i.address);
-}
-
-/// The name of an access point's bucket, by reference where it is not known.
-fn bucket_of(m: &Mapper, at: usize, i: &Instance) -> Value {
-    if !i.is_unknown("bucket") {
-        return value(i, "bucket");
-    }
-    let found = m.tree.target(at, "bucket", |t| t.kind == "aws_s3_bucket");
-    let draft = found.and_then(|f| m.drafts.iter().find(|d| d.instance == Some(f)));
-    draft.map_or_else(|| value(i, "bucket"), |d| d.resource.name.clone().into())
 }
 
 fn role(m: &mut Mapper, at: usize, i: &Instance) {
@@ -482,142 +280,8 @@ fn grant(m: &mut Mapper, at: usize, i: &Instance) {
     m.push(to, "ListGrants", "Grants", Value::Object(grant), i.address);
 }
 
-fn function(m: &mut Mapper, at: usize, i: &Instance) {
-    let Some(to) = m.drafts.iter().position(|d| d.instance == Some(at)) else { return };
-    let Some(draft) = m.drafts.get(to) else { return };
-    let about = json!({"FunctionArn": draft.resource.arn, "FunctionName": draft.resource.name, "Role": value(i, "role")});
-    m.put(to, "GetFunction", "Configuration", about, i.address);
-}
-
-/// An alias is a resource of its own: it has its own policy and URL.
-pub(super) fn alias(m: &mut Mapper, at: usize, i: &Instance) {
-    let function = m.link(at, i, "function_name", "AWS::Lambda::Function", "ListAliases");
-    let Some(function) = m.drafts.get(function) else { return };
-    let name = i.text("name").unwrap_or_else(|| placeholder(i.address, "name"));
-    let template = format!("lambda:{{region}}:{{account}}:function:{}:{{name}}", function.resource.name);
-    m.draft(at, i, "AWS::Lambda::Alias", &name, &template);
-}
-
-/// What a permission or a URL speaks of: the function, or one of its aliases or versions.
-fn function_or_alias(m: &mut Mapper, at: usize, i: &Instance, operation: &'static str) -> usize {
-    let written = i.text("function_name").filter(|_| !i.is_unknown("function_name"));
-    // `NAME`, `NAME:QUALIFIER`, or the ARN of either.
-    let (name, inside) = match written.as_deref().map(|w| (w, w.split_once(":function:"))) {
-        None => (None, None),
-        Some((whole, found)) => {
-            let tail = found.map_or(whole, |(_, tail)| tail);
-            let qualifier = tail.split_once(':').map(|(_, qualifier)| qualifier);
-            let end = qualifier.map_or(0, |q| q.len() + 1);
-            (whole.get(..whole.len().saturating_sub(end)), qualifier)
-        }
-    };
-    let name = name.map(str::to_owned);
-    let function = m.link_to(at, i, "function_name", name, "AWS::Lambda::Function", operation);
-    let Some(qualifier) = i.text("qualifier").or(inside.map(str::to_owned)) else { return function };
-    let Some(base) = m.drafts.get(function).map(|d| d.resource.clone()) else { return function };
-    let by_reference = m.tree.target(at, "qualifier", |t| t.kind == "aws_lambda_alias");
-    let arn = format!("{}:{qualifier}", base.arn);
-    let found = m
-        .drafts
-        .iter()
-        .position(|d| d.resource.arn == arn || (by_reference.is_some() && d.instance == by_reference));
-    if let Some(found) = found {
-        return found;
-    }
-    let is_version = qualifier.bytes().all(|b| b.is_ascii_digit());
-    let kind = if is_version { "AWS::Lambda::Version" } else { "AWS::Lambda::Alias" };
-    let template = format!("lambda:{{region}}:{{account}}:function:{}:{{name}}", base.name);
-    let new = m.draft(at, i, kind, &qualifier, &template);
-    if let Some(draft) = m.drafts.get_mut(new) {
-        // It is not what creates the alias: what the plan leaves out is not known.
-        draft.instance = None;
-        draft.resource.arn = arn;
-        draft.resource.account = base.account;
-        draft.resource.region = base.region;
-    }
-    new
-}
-
-fn function_permission(m: &mut Mapper, at: usize, i: &Instance) {
-    let to = function_or_alias(m, at, i, "GetPolicy");
-    let mut condition: Map<String, Value> = Map::new();
-    let mut test = |operator: &str, key: &str, attribute: &str| {
-        if let Some(value) = i.get(attribute)
-            && let Value::Object(keys) = condition.entry(operator.to_owned()).or_insert_with(|| json!({}))
-        {
-            keys.insert(key.to_owned(), value);
-        }
-    };
-    test("ArnLike", "AWS:SourceArn", "source_arn");
-    test("StringEquals", "AWS:SourceAccount", "source_account");
-    test("StringEquals", "aws:PrincipalOrgID", "principal_org_id");
-    test("StringEquals", "lambda:EventSourceToken", "event_source_token");
-    test("StringEquals", "lambda:FunctionUrlAuthType", "function_url_auth_type");
-    let partition = m.drafts.get(to).map(|d| d.partition.clone()).unwrap_or_default();
-    let who =
-        principal(&i.text("principal").unwrap_or_else(|| placeholder(i.address, "principal")), &partition);
-    let sid = i.text("statement_id").unwrap_or_else(|| placeholder(i.address, "statement_id"));
-    statement(m, to, "GetPolicy", &sid, who, &value(i, "action"), condition, i.address);
-}
-
-fn function_url(m: &mut Mapper, at: usize, i: &Instance) {
-    let to = function_or_alias(m, at, i, "GetFunctionUrlConfig");
-    let Some(arn) = m.drafts.get(to).map(|d| d.resource.arn.clone()) else { return };
-    let kind = value(i, "authorization_type");
-    let url = json!({"AuthType": kind, "FunctionArn": arn});
-    m.put(to, "GetFunctionUrlConfig", "", url, i.address);
-    // The provider itself lets everybody in when nobody has to sign (its documentation of `aws_lambda_function_url`).
-    if kind.as_str().is_some_and(|k| k != "AWS_IAM") {
-        let condition = json!({"StringEquals": {"lambda:FunctionUrlAuthType": kind}});
-        let condition = condition.as_object().cloned().unwrap_or_default();
-        let action = "lambda:InvokeFunctionUrl".into();
-        let source = format!("{}: added by the provider", from(i, "authorization_type"));
-        statement(
-            m,
-            to,
-            "GetPolicy",
-            "FunctionURLAllowPublicAccess",
-            "*".into(),
-            &action,
-            condition,
-            &source,
-        );
-    }
-}
-
-fn layer_permission(m: &mut Mapper, at: usize, i: &Instance) {
-    let by_reference = ["layer_name", "version_number"]
-        .iter()
-        .find_map(|a| m.tree.target(at, a, |t| t.kind == "aws_lambda_layer_version"));
-    let found = by_reference.and_then(|f| m.drafts.iter().position(|d| d.instance == Some(f)));
-    let to = found.unwrap_or_else(|| {
-        let layer = i.text("layer_name").unwrap_or_else(|| placeholder(i.address, "layer_name"));
-        let version = i.text("version_number").unwrap_or_else(|| placeholder(i.address, "version_number"));
-        let layer = layer.rsplit(":layer:").next().unwrap_or(&layer).to_owned();
-        let name = format!("{layer}:{version}");
-        let known = |d: &Draft| d.resource.kind == "AWS::Lambda::LayerVersion" && d.resource.name == name;
-        m.drafts.iter().position(known).unwrap_or_else(|| {
-            let new =
-                m.draft(at, i, "AWS::Lambda::LayerVersion", &name, "lambda:{region}:{account}:layer:{name}");
-            if let Some(draft) = m.drafts.get_mut(new) {
-                draft.instance = None;
-            }
-            new
-        })
-    });
-    let mut condition = Map::new();
-    if let Some(organization) = i.get("organization_id") {
-        condition.insert("StringEquals".to_owned(), json!({"aws:PrincipalOrgID": organization}));
-    }
-    let partition = m.drafts.get(to).map(|d| d.partition.clone()).unwrap_or_default();
-    let who =
-        principal(&i.text("principal").unwrap_or_else(|| placeholder(i.address, "principal")), &partition);
-    let sid = i.text("statement_id").unwrap_or_else(|| placeholder(i.address, "statement_id"));
-    statement(m, to, "GetLayerVersionPolicy", &sid, who, &value(i, "action"), condition, i.address);
-}
-
 /// How Lambda and EventBridge write who is allowed: everybody, an account, an ARN, a service.
-fn principal(text: &str, partition: &str) -> Value {
+pub(super) fn principal(text: &str, partition: &str) -> Value {
     match text {
         "*" => "*".into(),
         account if is_account(account) => json!({"AWS": format!("arn:{partition}:iam::{account}:root")}),
@@ -628,7 +292,7 @@ fn principal(text: &str, partition: &str) -> Value {
 
 /// Adds a statement to the policy that an API keeps by statements.
 #[expect(clippy::too_many_arguments, reason = "the parts of one statement, and where it goes")]
-fn statement(
+pub(super) fn statement(
     m: &mut Mapper,
     to: usize,
     operation: &str,

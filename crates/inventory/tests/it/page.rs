@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/estate-folder.md")
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../docs/reference/estate-folder.md")
 }
 
 fn section(kind: &Kind) -> String {

@@ -47,6 +47,14 @@ fn a_whole_plan() {
     assert_eq!(read, plan("plan.json", WHOLE, &options()).unwrap());
 }
 
+/// Each policy comes to its resource through another kind of reference; two cannot be told.
+#[test]
+fn references_through_modules_indices_and_providers() {
+    let none = Options { account: None, ..options() };
+    let read = plan("plan.json", include_bytes!("../data/links/plan.json"), &none).unwrap();
+    expect_file!["../data/links/expected.txt"].assert_eq(&told(&read));
+}
+
 #[track_caller]
 fn refused(bytes: &[u8], expect: Expect) {
     let problem = plan("plan.json", bytes, &options()).unwrap_err();
