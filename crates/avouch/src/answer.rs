@@ -23,6 +23,10 @@ pub enum Form {
     Csv,
     /// Self-contained page (commands that say so).
     Html,
+    /// SARIF 2.1.0, for code scanning (checks).
+    Sarif,
+    /// JUnit XML, for build servers (checks).
+    Junit,
 }
 
 /// The answer of a command.
@@ -50,6 +54,11 @@ pub struct Answer {
     pub files: Vec<(std::path::PathBuf, String)>,
     /// A whole document for the forms `html` and `md`.
     pub document: Option<String>,
+    /// The whole answer for the forms `sarif` and `junit`.
+    #[serde(default)]
+    pub sarif: Option<String>,
+    #[serde(default)]
+    pub junit: Option<String>,
     /// Bytes in base64 that are the whole answer in the form for people, written as they are: no line end is added and nothing is
     /// made printable.
     #[serde(default)]
@@ -129,6 +138,16 @@ impl Answer {
                 Some(d) => out.write_all(d.as_bytes()),
                 None => Err(io::Error::new(io::ErrorKind::Unsupported, "this command has no html form")),
             },
+            Form::Sarif | Form::Junit => {
+                let document = if form == Form::Sarif { &self.sarif } else { &self.junit };
+                match document {
+                    Some(d) => out.write_all(d.as_bytes()),
+                    None => Err(io::Error::new(
+                        io::ErrorKind::Unsupported,
+                        "only checks have a sarif and a junit form",
+                    )),
+                }
+            }
         }
     }
 
