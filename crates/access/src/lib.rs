@@ -26,6 +26,7 @@ pub mod policy;
 pub mod request;
 pub mod services;
 pub mod symbolic;
+pub mod words;
 pub mod world;
 
 pub use request::{Context, Principal, Request};

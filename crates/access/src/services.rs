@@ -10,7 +10,7 @@ pub mod tables;
 
 use crate::bundle::{Bundle, Callers, Form, Kind, Part, Unread};
 use crate::estate::Surroundings;
-use crate::policy::{Base, Quantifier, Version};
+use crate::policy::{Base, Document, Quantifier, Version};
 use model::Resource;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -197,4 +197,55 @@ fn settle(bundle: &mut Bundle) {
             }
         }
     }
+}
+
+/// A resource of a type that has this policy and nothing else, as its owner's files describe it before it exists; `None` for a type that
+/// has no policy. Its ARN is the one that the policy names, where it names one.
+#[must_use]
+pub fn resource_of(kind: &str, text: &str, account: &str, document: Option<&Document>) -> Option<Resource> {
+    let stand = tables::stand(kind).filter(|s| s.operation != "-")?;
+    let named = document.iter().flat_map(|d| &d.statements).filter_map(|s| s.resource.as_ref());
+    let arn = named
+        .flat_map(|r| &r.values)
+        .map(|w| w.text.split(['*', '?', '$']).next().unwrap_or_default())
+        .find(|t| t.starts_with("arn:") && t.split(':').count() > 5);
+    let arn = match (kind, arn) {
+        ("AWS::IAM::Role", _) => format!("arn:aws:iam::{account}:role/role"),
+        ("AWS::S3::Bucket", Some(arn)) => arn.split('/').next().unwrap_or(arn).to_owned(),
+        ("AWS::S3::Bucket", None) => "arn:aws:s3:::bucket".to_owned(),
+        (_, Some(arn)) => arn.to_owned(),
+        (_, None) => format!("arn:aws:{}:eu-central-1:{account}:resource", stand.prefixes.first()?),
+    };
+    let mut answer = Value::String(text.to_owned());
+    if kind == "AWS::IAM::Role" {
+        answer = serde_json::from_str(text).unwrap_or(answer);
+    }
+    for name in stand.pointer.trim_end_matches("/*").rsplit('/').filter(|n| !n.is_empty()) {
+        answer = match name.parse::<usize>() {
+            Ok(_) => serde_json::json!([answer]),
+            Err(_) => serde_json::json!({name: answer}),
+        };
+    }
+    let mut config = BTreeMap::from([(stand.operation.to_owned(), answer)]);
+    // Nothing else is there: no list, no grant, no switch.
+    let empty = || serde_json::json!({});
+    match kind {
+        "AWS::S3::Bucket" => {
+            config.insert("GetBucketAcl".to_owned(), empty());
+            config.insert("GetPublicAccessBlock".to_owned(), empty());
+        }
+        "AWS::S3::AccessPoint" => drop(config.insert("GetAccessPoint".to_owned(), empty())),
+        "AWS::KMS::Key" => drop(config.insert("ListGrants".to_owned(), empty())),
+        _ => {}
+    }
+    Some(Resource {
+        kind: kind.to_owned(),
+        name: arn.rsplit([':', '/']).next().unwrap_or_default().to_owned(),
+        region: arn.split(':').nth(3).unwrap_or_default().to_owned(),
+        arn,
+        account: account.to_owned(),
+        tags: BTreeMap::new(),
+        config,
+        captured_at: model::Time::NONE,
+    })
 }

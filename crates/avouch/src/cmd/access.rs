@@ -1,5 +1,7 @@
 //! `access`: who can reach what, from policy files. Needs no daemon and no vault.
 
+mod estate;
+
 use super::finish;
 use crate::answer::Answer;
 use crate::cli::Global;
@@ -26,8 +28,32 @@ enum What {
     /// Judge policy files, for pipelines: exit 0 pass, 1 fail, 3 cannot tell
     #[command(subcommand)]
     Check(Check),
-    /// What a policy says to one request, statement by statement
+    /// Who outside can reach what, with a request that proves it
+    External(estate::External),
+    /// What a policy, or an estate, says to one request, statement by statement
     Explain(Explain),
+    /// What changed for outsiders between two estate folders
+    Diff {
+        /// The folder before
+        old: PathBuf,
+        /// The folder now
+        new: PathBuf,
+        /// Whom you trust, as for `external`
+        #[arg(long, value_name = "FILE")]
+        zone: Option<PathBuf>,
+    },
+    /// Print a read-only script of AWS CLI calls that writes an estate folder
+    CollectCommands {
+        /// Regions to ask; all that are enabled, else
+        #[arg(long, value_name = "REGION", value_delimiter = ',')]
+        region: Vec<String>,
+        /// The organisation as well: accounts, units, control policies
+        #[arg(long)]
+        organization: bool,
+        /// Only these types of resources
+        #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+        kind: Vec<String>,
+    },
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -40,6 +66,18 @@ enum Check {
         /// Policies to judge
         #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
         new: Vec<PathBuf>,
+    },
+    /// Passes when nothing bounds who may use a resource with this policy
+    NoPublicAccess {
+        /// CloudFormation type of the resource: AWS::S3::Bucket
+        #[arg(long, value_name = "TYPE")]
+        resource_type: String,
+        /// Also fail on what AWS's own rule counts as public
+        #[arg(long)]
+        aws_rule: bool,
+        /// Policies to judge
+        #[arg(required = true, value_name = "POLICY")]
+        policies: Vec<PathBuf>,
     },
     /// Passes when the policies grant none of the accesses in a file
     NotGranted {
@@ -58,7 +96,14 @@ struct Explain {
     #[arg(long, value_name = "FILE")]
     request: PathBuf,
     /// The policy
-    policy: PathBuf,
+    #[arg(required_unless_present = "estate")]
+    policy: Option<PathBuf>,
+    /// An estate folder: all documents of the resource that the request names
+    #[arg(long, value_name = "DIR", conflicts_with = "policy")]
+    estate: Option<PathBuf>,
+    /// Whom you trust, as for `external`
+    #[arg(long, value_name = "FILE", requires = "estate")]
+    zone: Option<PathBuf>,
 }
 
 pub fn run(args: &Access, global: &Global) -> Result<u8, Problem> {
@@ -71,7 +116,25 @@ pub fn run(args: &Access, global: &Global) -> Result<u8, Problem> {
             let access = granted(access)?;
             judged("not-granted", policies, |document| not_granted(&access, document))?
         }
+        What::Check(Check::NoPublicAccess { resource_type, aws_rule, policies }) => {
+            estate::no_public_access(resource_type, policies, *aws_rule)?
+        }
+        What::External(external) => estate::external(external)?,
         What::Explain(explain) => explained(explain)?,
+        What::Diff { old, new, zone } => {
+            let source = |dir: &PathBuf| estate::Source { estate: Some(dir.clone()), plan: None, zone: zone.clone() };
+            estate::diff(&source(old), &source(new))?
+        }
+        What::CollectCommands { region, organization, kind } => {
+            let options = inventory::collect::Options {
+                regions: region.clone(),
+                organization: *organization,
+                kinds: kind.clone(),
+            };
+            let mut answer = Answer::new("avouch.access.collect-commands/1");
+            answer.line(inventory::collect::collect_script(&options));
+            answer
+        }
     };
     finish(&answer, global)
 }
@@ -93,6 +156,11 @@ fn policy(path: &Path) -> Result<Vec<Document>, Problem> {
             .hint("nothing was judged; mend the file, `aws iam get-policy-version` prints a document as AWS keeps it")
             .at(place)
     })
+}
+
+/// A file that results without a place of their own are shown at.
+fn where_to_look(source: &estate::Source) -> Option<String> {
+    source.plan.as_ref().map(|p| p.display().to_string())
 }
 
 fn place(path: &Path, text: &str, offset: usize, length: usize, label: &str) -> Place {
@@ -203,10 +271,15 @@ fn explained(args: &Explain) -> Result<Answer, Problem> {
     })?;
     // Keys know no case.
     request.context = request.context.into_iter().map(|(k, v)| (k.to_ascii_lowercase(), v)).collect();
-    let readings = policy(&args.policy)?;
+    if let Some(dir) = &args.estate {
+        let source = estate::Source { estate: Some(dir.clone()), plan: None, zone: args.zone.clone() };
+        return estate::explained(&source, &request);
+    }
+    let path = args.policy.clone().unwrap_or_default();
+    let readings = policy(&path)?;
     let Some(document) = readings.first() else { return Ok(Answer::new("avouch.access.explain/1")) };
     let mut answer =
-        Answer::new("avouch.access.explain/1").query(json!({ "request": request, "policy": args.policy }));
+        Answer::new("avouch.access.explain/1").query(json!({ "request": request, "policy": path }));
     answer = answer.table(&["statement", "effect", "applies", "where"]);
     for statement in &document.statements {
         let part = misses(document, statement, &request, Doubt::Allows);
@@ -222,7 +295,7 @@ fn explained(args: &Explain) -> Result<Answer, Problem> {
             },
         };
         let effect = if statement.effect == Effect::Allow { "Allow" } else { "Deny" };
-        let at = where_is(&args.policy, document, statement);
+        let at = where_is(&path, document, statement);
         answer.item(
             json!({ "statement": statement.index, "sid": statement.sid, "effect": effect, "applies": part.is_none(), "why": applies, "at": at }),
             vec![label(statement), effect.to_owned(), applies, at],
@@ -240,7 +313,7 @@ fn explained(args: &Explain) -> Result<Answer, Problem> {
     if readings.len() > 1 {
         answer.unknown.push(format!(
             "{}: a key stands twice; this is the reading in which the last one counts",
-            args.policy.display()
+            path.display()
         ));
     }
     Ok(answer)
