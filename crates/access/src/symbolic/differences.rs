@@ -12,8 +12,10 @@ use super::mask::Mask;
 use super::strings::Capped;
 use std::ops::ControlFlow;
 
-/// Masks that are looked at for one action, seen before or not.
-const STEPS_MAX: usize = 64_000_000;
+/// Masks that are looked at for one action, seen before or not, times their words: a second or two.
+const STEPS_MAX: usize = 256_000_000;
+/// Masks that are kept at a time, times their words: a few hundred megabytes.
+const KEPT_MAX: usize = 4_000_000;
 
 /// The statements by what they do.
 pub(super) struct Sides<const W: usize> {
@@ -65,7 +67,7 @@ fn apart<const W: usize>(
     let unless = start.and(unless);
     let mut rows: Vec<Vec<(Mask<W>, usize)>> = Vec::with_capacity(dimensions.len());
     for dimension in dimensions {
-        *steps += dimension.classes.len();
+        *steps += dimension.classes.len() * W;
         let mut seen = Set::default();
         let of = dimension.classes.iter().enumerate().filter(|(_, (mask, _))| mask.and(asked) == asked);
         let row: Vec<_> =
@@ -82,6 +84,7 @@ fn apart<const W: usize>(
         stay.push(row.iter().fold(behind, |all, (mask, _)| all.and(*mask)));
     }
     stay.reverse();
+    let mut kept = 0;
     let mut levels: Vec<Vec<Step<W>>> = vec![vec![(unless, 0, 0)]];
     if unless == Mask::NONE {
         return Ok(found(path(&levels, 0, None, &rows, dimensions)));
@@ -94,8 +97,8 @@ fn apart<const W: usize>(
         let mut seen: Set<Mask<W>> = Set::default();
         let last = levels.last().map(Vec::as_slice).unwrap_or_default();
         for (before, (mask, _, _)) in last.iter().enumerate() {
-            *steps += row.len();
-            if *steps > STEPS_MAX {
+            *steps += row.len() * W;
+            if *steps > STEPS_MAX || kept > KEPT_MAX {
                 return Err(Capped);
             }
             for (of, class) in row {
@@ -106,6 +109,7 @@ fn apart<const W: usize>(
                     }
                 } else if !mask.meets(stay) && seen.insert(mask) {
                     next.push((mask, before, *class));
+                    kept += W;
                 }
             }
         }
