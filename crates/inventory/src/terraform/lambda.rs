@@ -92,6 +92,7 @@ pub(super) fn function_url(m: &mut Mapper, at: usize, i: &Instance) {
     m.put(to, "GetFunctionUrlConfig", "", url, i.address);
     // The provider itself lets everybody in when nobody has to sign (its documentation of `aws_lambda_function_url`).
     if kind.as_str().is_some_and(|k| k != "AWS_IAM") {
+        let to = function_or_alias(m, at, i, "GetPolicy");
         let condition = json!({"StringEquals": {"lambda:FunctionUrlAuthType": kind}});
         let condition = condition.as_object().cloned().unwrap_or_default();
         let action = "lambda:InvokeFunctionUrl".into();
@@ -114,6 +115,9 @@ pub(super) fn layer_permission(m: &mut Mapper, at: usize, i: &Instance) {
         .iter()
         .find_map(|a| m.tree.target(at, a, |t| t.kind == "aws_lambda_layer_version"));
     let found = by_reference.and_then(|f| m.drafts.iter().position(|d| d.instance == Some(f)));
+    if found.is_none() && (i.is_unknown("layer_name") || i.is_unknown("version_number")) {
+        m.cannot_place("AWS::Lambda::LayerVersion", "GetLayerVersionPolicy");
+    }
     let to = found.unwrap_or_else(|| {
         let layer = i.text("layer_name").unwrap_or_else(|| placeholder(i.address, "layer_name"));
         let version = i.text("version_number").unwrap_or_else(|| placeholder(i.address, "version_number"));

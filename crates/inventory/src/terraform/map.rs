@@ -1,13 +1,13 @@
 //! From instances to resources: which type is what, where the documents go, what AWS sets when nobody does.
 
-use super::read::{Instance, Tree, list};
+use super::read::{Instance, Tree, list, set};
 use super::tables::{self, BASES, Base, DOCUMENTS, Document};
 use super::{Options, Plan, Planned, placeholder};
 use super::{document, lambda, special};
 use crate::arn::{Arn, is_account};
 use crate::calls;
 use model::Resource;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A resource in the making.
@@ -231,7 +231,7 @@ impl<'t, 'a> Mapper<'t, 'a> {
             return found;
         }
         let written = value.clone().unwrap_or_else(|| {
-            self.unplaced.insert((kind, operation));
+            self.cannot_place(kind, operation);
             placeholder(instance.address, attribute)
         });
         let known = value.as_deref().filter(|v| Arn::parse(v).is_some());
@@ -251,6 +251,15 @@ impl<'t, 'a> Mapper<'t, 'a> {
         let template =
             BASES.iter().find(|b| b.kind == kind).map_or("{name}", |b| b.arn).replace("{path}", "/");
         self.add(instance, kind, &name, &template, known)
+    }
+
+    /// Something speaks of a resource of this type that cannot be told.
+    pub fn cannot_place(&mut self, kind: &'static str, operation: &'static str) {
+        self.unplaced.insert((kind, operation));
+        if kind == "AWS::Lambda::Function" {
+            // What cannot be told may be an alias of the function.
+            self.unplaced.insert(("AWS::Lambda::Alias", operation));
+        }
     }
 
     fn is_called(&self, draft: &Draft, value: &str) -> bool {
@@ -458,33 +467,3 @@ impl<'t, 'a> Mapper<'t, 'a> {
 pub(super) const NOBODY: &str = "000000000000";
 /// Stands for a region that nobody names.
 pub(super) const NOWHERE: &str = "us-east-1";
-
-/// Sets a value at a path, making objects and lists on the way.
-fn set(target: &mut Value, path: &str, value: Value) {
-    let Some((step, rest)) = path.split_once('.').or_else(|| Some((path, "")).filter(|(p, _)| !p.is_empty()))
-    else {
-        *target = value;
-        return;
-    };
-    if step.bytes().all(|b| b.is_ascii_digit()) {
-        if !target.is_array() {
-            *target = json!([]);
-        }
-        // Only the first element is ever written so.
-        if let Value::Array(items) = target {
-            if items.is_empty() {
-                items.push(Value::Null);
-            }
-            if let Some(first) = items.first_mut() {
-                set(first, rest, value);
-            }
-        }
-        return;
-    }
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    if let Value::Object(map) = target {
-        set(map.entry(step.to_owned()).or_insert(Value::Null), rest, value);
-    }
-}

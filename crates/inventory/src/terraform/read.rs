@@ -1,7 +1,7 @@
 //! The parts of a plan, put together: instances with what is unknown of them, and what refers to what.
 
 use super::placeholder;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// References go through modules; no real configuration nests or forwards deeper.
@@ -362,6 +362,36 @@ fn merged(value: &Value, unknown: &Value, path: &str) -> Value {
     }
 }
 
+/// Sets a value at a path, making objects and lists on the way.
+pub(super) fn set(target: &mut Value, path: &str, value: Value) {
+    let Some((step, rest)) = path.split_once('.').or_else(|| Some((path, "")).filter(|(p, _)| !p.is_empty()))
+    else {
+        *target = value;
+        return;
+    };
+    if step.bytes().all(|b| b.is_ascii_digit()) {
+        if !target.is_array() {
+            *target = json!([]);
+        }
+        // Only the first element is ever written so.
+        if let Value::Array(items) = target {
+            if items.is_empty() {
+                items.push(Value::Null);
+            }
+            if let Some(first) = items.first_mut() {
+                set(first, rest, value);
+            }
+        }
+        return;
+    }
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    if let Value::Object(map) = target {
+        set(map.entry(step.to_owned()).or_insert(Value::Null), rest, value);
+    }
+}
+
 fn has_unknown(unknown: &Value) -> bool {
     match unknown {
         Value::Bool(is) => *is,
@@ -374,7 +404,6 @@ fn has_unknown(unknown: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[track_caller]
     fn check(reference: &str, expect: &[(&str, Option<&str>)]) {

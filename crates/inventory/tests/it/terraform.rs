@@ -260,6 +260,45 @@ fn a_policy_that_cannot_be_placed_leaves_no_bucket_without() {
 }
 
 #[test]
+fn nothing_is_said_of_functions_while_a_url_has_none() {
+    one(
+        &serde_json::json!([
+            {"address": "aws_lambda_function.f", "values": {"function_name": "f"}, "unknown": {"arn": true}, "expressions": {}},
+            {"address": "aws_lambda_layer_version.l", "values": {"layer_name": "l"}, "unknown": {"version": true}, "expressions": {}},
+            {"address": "aws_lambda_function_url.u", "values": {"authorization_type": "NONE"}, "unknown": {"function_name": true},
+                "expressions": {"function_name": {"references": ["local.x"]}}},
+            {"address": "aws_lambda_layer_version_permission.p", "values": {"principal": "*", "action": "lambda:GetLayerVersion", "statement_id": "s"},
+                "unknown": {"layer_name": true, "version_number": true},
+                "expressions": {"layer_name": {"references": ["local.x"]}, "version_number": {"references": ["local.x"]}}}
+        ]),
+        expect![[r#"
+            aws_lambda_function_url.u AWS::Lambda::Function arn:aws:lambda:eu-west-1:111122223333:function:${unknown:aws_lambda_function_url.u.function_name} [create] region "eu-west-1" name ${unknown:aws_lambda_function_url.u.function_name}
+              GetFunctionUrlConfig {"AuthType": "NONE", "FunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:${unknown:aws_lambda_function_url.u.function_name}"}
+              GetPolicy {"Policy": "{\"Id\":\"default\",\"Statement\":[{\"Action\":\"lambda:InvokeFunctionUrl\",\"Condition\":{\"StringEquals\":{\"lambda:FunctionUrlAuthType\":\"NONE\"}},\"Effect\":\"Allow\",\"Principal\":\"*\",\"Resource\":\"arn:aws:lambda:eu-west-1:111122223333:function:${unknown:aws_lambda_function_url.u.function_name}\",\"Sid\":\"FunctionURLAllowPublicAccess\"}],\"Version\":\"2012-10-17\"}"}
+              /GetFunctionUrlConfig <- aws_lambda_function_url.u
+              /GetPolicy/Policy#/Statement/0 <- aws_lambda_function_url.u.authorization_type: added by the provider
+            aws_lambda_function.f AWS::Lambda::Function arn:aws:lambda:eu-west-1:111122223333:function:f [create] region "eu-west-1" name f
+              GetFunction {"Configuration": {"FunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:f", "FunctionName": "f", "Role": "${unknown:aws_lambda_function.f.role}"}}
+              /GetFunction/Configuration <- aws_lambda_function.f
+            aws_lambda_layer_version_permission.p AWS::Lambda::LayerVersion arn:aws:lambda:eu-west-1:111122223333:layer:${unknown:aws_lambda_layer_version_permission.p.layer_name}:${unknown:aws_lambda_layer_version_permission.p.version_number} [create] region "eu-west-1" name ${unknown:aws_lambda_layer_version_permission.p.layer_name}:${unknown:aws_lambda_layer_version_permission.p.version_number}
+              GetLayerVersionPolicy {"Policy": "{\"Id\":\"default\",\"Statement\":[{\"Action\":\"lambda:GetLayerVersion\",\"Effect\":\"Allow\",\"Principal\":\"*\",\"Resource\":\"arn:aws:lambda:eu-west-1:111122223333:layer:${unknown:aws_lambda_layer_version_permission.p.layer_name}:${unknown:aws_lambda_layer_version_permission.p.version_number}\",\"Sid\":\"s\"}],\"Version\":\"2012-10-17\"}"}
+              /GetLayerVersionPolicy/Policy#/Statement/0 <- aws_lambda_layer_version_permission.p
+            aws_lambda_layer_version.l AWS::Lambda::LayerVersion arn:aws:lambda:eu-west-1:111122223333:layer:l:${unknown:aws_lambda_layer_version.l.version} [create] region "eu-west-1" name l:${unknown:aws_lambda_layer_version.l.version}
+            unknown [
+                "aws_lambda_function.f.role",
+                "aws_lambda_function_url.u.function_name",
+                "aws_lambda_layer_version.l.version",
+                "aws_lambda_layer_version_permission.p.layer_name",
+                "aws_lambda_layer_version_permission.p.version_number",
+            ]
+            deleted []
+            not read {}
+            notes []
+        "#]],
+    );
+}
+
+#[test]
 fn a_known_name_finds_its_resource_and_a_foreign_one_stands_alone() {
     one(
         &serde_json::json!([
