@@ -141,6 +141,8 @@ pub struct Bundle {
     pub aws_public: Option<(bool, String)>,
     /// What is known of each layer: `rcp`, `bpa`, …
     pub layers: Vec<(&'static str, &'static str)>,
+    /// Why its documents can be read in two ways: what they allow in either of them counts, and what they deny does not.
+    pub doubt: Option<String>,
     /// Said with every finding.
     pub notes: Vec<String>,
 }

@@ -353,7 +353,7 @@ impl<'b> Question<'b> {
         Some(Source {
             kind: part.kind.name().to_owned(),
             document: part.name.clone(),
-            statement: at.statement,
+            statement: statement.index,
             sid: statement.sid.clone(),
             span: (statement.span.start, statement.span.end),
             line: part.line(statement),
@@ -460,12 +460,17 @@ impl<'b> Question<'b> {
                 out.witness = tried.into_iter().next();
             }
         }
+        if self.bundle.doubt.is_some() {
+            out.confidence = Confidence::Possible;
+        }
         if let Some(witness) = &out.witness {
             let decision = decide(self.bundle, witness);
             out.decided_by = decision.allowing.iter().filter_map(|at| self.source(*at)).collect();
         }
         out.residue = self.residue(cells, group);
         risk::rate(&mut out);
+        out.risk.extend(self.bundle.doubt.clone());
+        out.risk.extend(self.bundle.notes.iter().cloned());
         out.recommendation = risk::advice(&out, self.bundle);
         out
     }

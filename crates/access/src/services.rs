@@ -10,7 +10,7 @@ pub mod tables;
 
 use crate::bundle::{Bundle, Callers, Form, Kind, Part, Unread};
 use crate::estate::Surroundings;
-use crate::policy::{Base, Document, Quantifier, Version};
+use crate::policy::{Base, Document, Duplicates, Effect, Quantifier, Version, parse};
 use model::Resource;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -63,8 +63,24 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
         out.fixed.insert("aws:resourceorgpaths".to_owned(), member.path.clone());
     }
     out.trust.extend(around.own_ids(&out));
+    out.unknown.extend(unknown_yet(resource));
     settle(&mut out);
     Some(out)
+}
+
+/// How a plan writes a value that is known after it is applied only.
+const PLACEHOLDER: &str = "${unknown:";
+
+/// Answers that hold such values: what the resource will be is not known, however little of it that is.
+fn unknown_yet(resource: &Resource) -> Vec<Unread> {
+    let text = |answer: &Value| answer.to_string();
+    let has = |(_, answer): &(&String, &Value)| text(answer).contains(PLACEHOLDER);
+    let all = resource.config.iter().filter(has).map(|(operation, answer)| {
+        let text = text(answer);
+        let of = text.split(PLACEHOLDER).nth(1).and_then(|t| t.split('}').next()).unwrap_or_default();
+        Unread { operation: operation.clone(), permission: None, why: format!("{of} is known after apply only") }
+    });
+    all.collect()
 }
 
 /// A kind of which one policy says all; `None` where an answer holds no policy.
@@ -112,6 +128,7 @@ fn blank(resource: &Resource, actions: &[&str], anonymous: bool) -> Bundle {
         unknown: Vec::new(),
         aws_public: None,
         layers: Vec::new(),
+        doubt: None,
         notes: Vec::new(),
     }
 }
@@ -149,10 +166,27 @@ impl Bundle {
                 value => serde_json::to_string_pretty(value).unwrap_or_default(),
             };
             match Part::read(Kind::Policy, &name, &text) {
+                Ok(part) if part.document.has_duplicates => self.both(part, &text),
                 Ok(part) => self.parts.push(part),
                 Err(e) => self.unknown.push(Unread { operation: name, permission: None, why: e.to_string() }),
             }
         }
+    }
+
+    /// Takes over a policy in which a key stands twice: IAM's grammar forbids it, and says not which of them counts.
+    fn both(&mut self, last: Part, text: &str) {
+        let first = parse(text, Duplicates::FirstWins).map(|document| Part {
+            name: format!("{} (the first of what stands twice)", last.name),
+            stopped_by: vec![None; document.statements.len()],
+            document,
+            kind: last.kind,
+        });
+        for mut part in [Some(last), first.ok()].into_iter().flatten() {
+            part.document.statements.retain(|s| s.effect == Effect::Allow);
+            part.stopped_by.truncate(part.document.statements.len());
+            self.parts.push(part);
+        }
+        self.doubt = Some("a key stands twice, and which of them counts is not documented".to_owned());
     }
 
     /// Adds what a setting comes to.

@@ -72,3 +72,96 @@ fn access_that_must_not_be_granted() {
     check("[]").exits(2).says("hint:");
     check(r#"[{"action": ["iam:PassRole"]}]"#).exits(2).says("action");
 }
+
+/// The estate of traps through the command line: classes, witness, replay, forms for machines.
+#[test]
+fn an_estate_folder_and_who_can_reach_it() {
+    let scratch = Scratch::new("access-estate");
+    let put = |name: &str, text: &str| scratch.write(name, text.as_bytes()).display().to_string();
+    let bucket = |name: &str, config: &str| {
+        let text = format!(
+            r#"{{"type": "AWS::S3::Bucket", "arn": "arn:aws:s3:::{name}", "account": "111122223333", "region": "eu-west-1", "name": "{name}",
+              "config": {config}, "captured_at": "2026-11-21T10:00:00Z"}}"#
+        );
+        put(&format!("estate/{name}.json"), &text)
+    };
+    let open = r#"\"Statement\": [{\"Sid\": \"PublicRead\", \"Effect\": \"Allow\", \"Principal\": \"*\", \"Action\": \"s3:GetObject\", \"Resource\": \"arn:aws:s3:::NAME/*\"}]"#;
+    let config = |policy: &str, block: &str| {
+        format!(
+            r#"{{"GetBucketPolicy": {policy}, "GetBucketAcl": {{"Owner": {{"ID": "own"}}, "Grants": []}}, "GetPublicAccessBlock": {block}, "GetBucketOwnershipControls": {{}}}}"#
+        )
+    };
+    let policy = |name: &str| format!(r#"{{"Policy": "{{\"Version\": \"2012-10-17\", {}}}"}}"#, open.replace("NAME", name));
+    bucket("open", &config(&policy("open"), "{}"));
+    bucket(
+        "held",
+        &config(&policy("held"), r#"{"PublicAccessBlockConfiguration": {"RestrictPublicBuckets": true}}"#),
+    );
+    bucket("closed", &config("{}", "{}"));
+    let dir = scratch.path().join("estate").display().to_string();
+    let external = |more: &[&str]| avouch(&scratch, &[&["access", "external", "--estate", &dir][..], more].concat());
+
+    external(&[]).ok().says("can read arn:aws:s3:::open").says("this works").says("line ").says("change");
+    external(&["--all"]).ok().says("held-back").says("RestrictPublicBuckets");
+    external(&["--fail-on", "public"]).exits(1);
+    external(&["--fail-on", "critical"]).exits(0);
+    external(&["--fail-on", "federated"]).exits(0);
+    external(&["--fail-on", "nonsense"]).exits(2).says("hint:");
+    let found = external(&["-o", "json"]).ok();
+    let items = found.items();
+    let public = items.iter().find(|i| text(i, "/rule") == "access.public").expect("the open bucket");
+    assert_eq!(text(public, "/resource"), "arn:aws:s3:::open");
+
+    // The witness is replayed against all documents of the resource.
+    let witness = put("witness.json", &public["witness"].to_string());
+    avouch(&scratch, &["access", "explain", "--request", &witness, "--estate", &dir])
+        .ok()
+        .says("allowed by arn:aws:s3:::open")
+        .says("PublicRead");
+
+    let sarif = external(&["-o", "sarif", "--fail-on", "public"]).exits(1);
+    let log: serde_json::Value = serde_json::from_str(&sarif.out()).expect("SARIF is JSON");
+    assert_eq!((text(&log, "/version"), text(&log, "/runs/0/results/0/ruleId")), ("2.1.0", "access.public"));
+    external(&["-o", "junit"]).ok().says("<testsuite").says("<failure");
+
+    // What was denied is not closed.
+    bucket("denied", &config(r#"{"error": {"code": "AccessDenied", "message": "no"}}"#, "{}"));
+    external(&[]).exits(3).says("arn:aws:s3:::denied").says("s3:GetBucketPolicy");
+    external(&["--allow-incomplete"]).exits(0);
+    external(&["-o", "junit"]).exits(3).says("<error");
+
+    // What changed since: the open bucket was shut.
+    let before = scratch.path().join("before").display().to_string();
+    std::fs::rename(&dir, &before).expect("the folder is moved");
+    bucket("open", &config("{}", "{}"));
+    avouch(&scratch, &["access", "diff", &before, &dir]).says("gone").says("public");
+
+    // A folder that is none, and one with a mistake.
+    avouch(&scratch, &["access", "external", "--estate", "/nowhere"]).exits(2).says("hint:");
+    put("estate/odd.json", "{\"type\": 1}");
+    external(&[]).exits(2).says("odd.json");
+}
+
+/// A policy on its own, before it is anywhere.
+#[test]
+fn a_public_policy_fails_a_pipeline() {
+    let scratch = Scratch::new("access-public");
+    let put = |name: &str, text: &str| scratch.write(name, text.as_bytes()).display().to_string();
+    let statement = |condition: &str| {
+        format!(
+            r#"{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "arn:aws:sqs:eu-west-1:111122223333:q"{condition}}}]}}"#
+        )
+    };
+    let open = put("open.json", &statement(""));
+    let bound = put("bound.json", &statement(r#", "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}"#));
+    let check = |policy: &str, more: &[&str]| {
+        let base = ["access", "check", "no-public-access", "--resource-type", "AWS::SQS::Queue", policy];
+        avouch(&scratch, &[&base[..], more].concat())
+    };
+    check(&open, &[]).exits(1).says("FAIL").says("sqs:SendMessage");
+    check(&bound, &[]).exits(0).says("pass");
+    check(&open, &["-o", "sarif"]).exits(1).says("access.public");
+    avouch(&scratch, &["access", "check", "no-public-access", "--resource-type", "AWS::Nothing", &open]).exits(2).says("hint:");
+
+    avouch(&scratch, &["access", "collect-commands", "--region", "eu-west-1"]).ok().says("get-bucket-policy");
+}

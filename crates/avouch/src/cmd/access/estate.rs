@@ -54,8 +54,8 @@ pub struct Loaded {
     pub estate: Estate,
     /// By ARN.
     pub files: BTreeMap<String, String>,
-    /// What is not known of it.
-    pub unknown: Vec<String>,
+    /// What was taken for granted, for people.
+    pub notes: Vec<String>,
 }
 
 fn told(problems: &inventory::Problems, what: &Path) -> Problem {
@@ -74,7 +74,7 @@ fn told(problems: &inventory::Problems, what: &Path) -> Problem {
 
 pub fn load(source: &Source) -> Result<Loaded, Problem> {
     let mut estate = Estate { as_of: crate::node::now(), ..Estate::default() };
-    let (mut files, mut unknown) = (BTreeMap::new(), Vec::new());
+    let (mut files, mut notes) = (BTreeMap::new(), Vec::new());
     if let Some(dir) = &source.estate {
         let folder = inventory::folder::read(dir).map_err(|e| told(&e, dir))?;
         for item in folder.resources {
@@ -87,20 +87,21 @@ pub fn load(source: &Source) -> Result<Loaded, Problem> {
     if let Some(path) = &source.plan {
         let text = read_text(path, PLAN_BYTES_MAX).map_err(|e| unreadable(path, &e))?;
         let file = path.display().to_string();
-        let options = inventory::terraform::Options {
-            captured_at: estate.as_of,
-            ..inventory::terraform::Options::default()
-        };
+        let options = inventory::terraform::Options { account: None, region: None, captured_at: estate.as_of };
         let plan = inventory::terraform::plan(&file, text.as_bytes(), &options)
             .map_err(|e| told(&inventory::Problems::from(e), path))?;
         for planned in plan.resources {
             files.insert(planned.resource.arn.clone(), format!("{file}#{}", planned.address));
             estate.resources.push(planned.resource);
         }
-        unknown.extend(plan.unknown.into_iter().map(|what| format!("{what} is known after apply only")));
+        notes.extend(plan.notes);
+        let passed: Vec<String> = plan.not_read.iter().map(|(kind, n)| format!("{kind} ({n})")).collect();
+        if !passed.is_empty() {
+            notes.push(format!("not read: {}", passed.join(", ")));
+        }
     }
     estate.zone = zone(source.zone.as_deref(), estate.organization.is_some())?;
-    Ok(Loaded { estate, files, unknown })
+    Ok(Loaded { estate, files, notes })
 }
 
 /// The organisation where there is one, else the account of each resource; and whom a file adds.
@@ -226,7 +227,6 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
     let mut answer = Answer::new("avouch.access.external/1").query(json!({
         "estate": args.source.estate, "plan": args.source.plan, "resources": args.only, "fail_on": args.fail_on,
     }));
-    answer.unknown.extend(loaded.unknown.iter().cloned());
     answer = answer.table(&["severity", "class", "resource", "who"]);
     let minor = all.iter().filter(|f| is_minor(f)).count();
     for finding in all.iter().filter(|f| args.all || !is_minor(f)) {
@@ -252,6 +252,7 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
         answer.after.extend(paragraph(finding));
     }
     said(&mut answer, &args.source, count, minor, args.all);
+    answer.after.extend(loaded.notes.iter().map(|note| format!("note: {note}")));
     let report = as_report("external", &all, &loaded, &fail_on);
     answer.sarif = Some(report::sarif(&report, where_to_look(&args.source).as_deref()));
     answer.junit = Some(report::junit(&report));
@@ -495,7 +496,7 @@ pub fn no_public_access(kind: &str, policies: &[PathBuf], aws_rule: bool) -> Res
                 .hint("a CloudFormation type: AWS::S3::Bucket, AWS::IAM::Role, AWS::SQS::Queue, AWS::KMS::Key, …")
         })?;
         let estate = Estate { resources: vec![resource], as_of: crate::node::now(), ..Estate::default() };
-        let loaded = Loaded { files: BTreeMap::new(), unknown: Vec::new(), estate };
+        let loaded = Loaded { files: BTreeMap::new(), notes: Vec::new(), estate };
         let analysis = analyse(&loaded.estate).into_iter().map(|(_, a)| a).next();
         let all = analysis.as_ref().map(|a| a.findings.clone()).unwrap_or_default();
         let public: Vec<&Finding> = all.iter().filter(|f| f.rule == Rule::Public).collect();
