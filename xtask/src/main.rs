@@ -40,9 +40,9 @@ enum Command {
     Bench(bench::Bench),
     /// Write the generated documents
     Gen,
-    /// Write what `access` knows about AWS's resources
+    /// Write what `access` knows about AWS's services
     Catalog {
-        /// Services with their resources, JSON
+        /// Services with their actions, resources and condition keys, JSON
         file: PathBuf,
         /// Where the file is from, with version and digest: goes into the head of the data file
         #[arg(long)]

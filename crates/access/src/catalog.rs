@@ -1,9 +1,18 @@
-//! What AWS says about its services: which resources they have and how their ARNs look.
+//! What AWS says about its services: their actions, condition keys and resources, and how the ARNs of those look.
 //!
-//! `data/resources.txt` is written by `cargo xtask catalog` (service authorization reference); it says where it comes from. One thing
-//! rests on it: where the last part of an ARN may hold colons. Whatever else is not in it is possible.
+//! `data/resources.txt` and `data/services.txt` are written by `cargo xtask catalog` (service authorization reference); they say where
+//! they come from. `data/global-keys.txt` has the keys that every service knows. For verdicts about access one thing rests on them: where
+//! the last part of an ARN may hold colons. Whatever is not in them is possible: a missing row never means that something cannot be.
 
-use std::collections::HashMap;
+mod keys;
+mod services;
+
+pub use keys::{Key, KeyKind, Mark, key};
+pub use services::{
+    AccessLevel, Action, ResourceUse, action, actions, edition, is_service, matching, service_keys, services,
+};
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 /// A place in the shape of a resource.
@@ -61,6 +70,32 @@ static SHAPES: LazyLock<HashMap<&'static str, Vec<Vec<Shape>>>> = LazyLock::new(
     }
     out
 });
+
+/// By service: its resource types with the templates of their ARNs.
+static TYPES: LazyLock<BTreeMap<&'static str, Vec<ResourceType>>> = LazyLock::new(|| {
+    let mut out: BTreeMap<&str, Vec<ResourceType>> = BTreeMap::new();
+    for line in RESOURCES.lines().filter(|l| !l.starts_with('#')) {
+        let mut columns = line.split('\t');
+        if let (Some(service), Some(name), Some(arn)) = (columns.next(), columns.next(), columns.next()) {
+            out.entry(service).or_default().push(ResourceType { name, arn });
+        }
+    }
+    out
+});
+
+/// A kind of resource: `bucket`, `arn:${Partition}:s3:::${BucketName}`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ResourceType {
+    pub name: &'static str,
+    /// What a resource fills in stands as `${Name}`. One type may have several templates, each in a row of its own.
+    pub arn: &'static str,
+}
+
+/// What a service lists as its resources, those of other services that its actions work on included; none for one that is not known.
+#[must_use]
+pub fn resource_types(service: &str) -> &'static [ResourceType] {
+    TYPES.get(service).map(Vec::as_slice).unwrap_or_default()
+}
 
 fn shape_of(service: &str, template: &str) -> Vec<Shape> {
     let mut out = Vec::new();
