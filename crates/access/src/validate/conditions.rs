@@ -118,7 +118,7 @@ fn known(case: &Case<'_>, statement: &Statement, condition: &Condition, key: &Ke
     if is_vpce && statement.effect == Effect::Deny && operator.negated && is_unlimited(statement) {
         add("vpce_key_services", format!("`{written}` under actions of all services"));
     }
-    if key.is(Mark::Sensitive) && condition.values.iter().any(|w| w.text.contains("${")) {
+    if key.is(Mark::Sensitive) && condition.values.iter().any(|w| is_filled_by_others(&w.text)) {
         add("sensitive_variable", format!("a variable as the value of `{written}`"));
     }
     // `StringLike` on an id that ends anywhere matches ids of others.
@@ -135,6 +135,16 @@ fn known(case: &Case<'_>, statement: &Statement, condition: &Condition, key: &Ke
 
 fn is_unlimited(statement: &Statement) -> bool {
     statement.action.negated || statement.action.values.iter().any(|w| w.text == "*")
+}
+
+/// A variable that is not itself such an id: `aws:ResourceAccount` may well be compared with `${aws:PrincipalAccount}`.
+fn is_filled_by_others(text: &str) -> bool {
+    let inside = |part: &str| {
+        part.split_once('}').map(|(key, _)| key.split(',').next().unwrap_or_default().trim().to_owned())
+    };
+    let mut keys =
+        text.split("${").skip(1).filter_map(inside).filter(|k| !matches!(k.as_str(), "*" | "?" | "$"));
+    keys.any(|k| !catalog::key(&k).is_some_and(|k| k.is(Mark::Sensitive)))
 }
 
 enum Mismatch {

@@ -3,7 +3,9 @@
 
 use super::resources::meet;
 use super::{Case, Report, opened};
-use crate::policy::{Base, Condition, Document, Effect, Statement, Words};
+use crate::eval::{Doubt, outcome};
+use crate::policy::{Base, Condition, Document, Effect, PrincipalKind, Statement, Word, Words};
+use crate::request::{Context, Principal, Request};
 use crate::symbolic::{Verdict, implies};
 
 /// Statements up to which pairs are looked at.
@@ -82,7 +84,95 @@ fn holds(document: &Document, one: &[&Statement], others: &[&Statement]) -> bool
         problems: Vec::new(),
         has_duplicates: false,
     };
-    implies(&with(one), &with(others)) == Verdict::Holds
+    let (one, others) = (with(one), with(others));
+    !is_refuted(&one, &others) && implies(&one, &others) == Verdict::Holds
+}
+
+/// Whether a sample request of the first document is none of the second. It spares the engine most questions.
+fn is_refuted(one: &Document, others: &Document) -> bool {
+    let Some(s) = one.statements.first() else { return false };
+    let sketch = Sketch::of(s);
+    let allowed = |d: &Document, r: &Request| outcome(d, r, Doubt::Allows).is_allowed();
+    let contexts: Vec<Context> = (0..CONTEXTS).map(|n| context(s, n)).collect();
+    let principals = principals(s);
+    for action in samples(&sketch.actions).into_iter().take(ACTIONS) {
+        // Without a service an action is none.
+        let action = if action.contains(':') { action } else { format!("{FILL}:{FILL}") };
+        for resource in samples(&sketch.resources).into_iter().take(RESOURCES) {
+            for (context, principal) in contexts.iter().flat_map(|c| principals.iter().map(move |p| (c, p))) {
+                let request = Request {
+                    principal: principal.clone(),
+                    action: action.clone(),
+                    resource: resource.clone(),
+                    context: context.clone(),
+                };
+                if allowed(one, &request) && !allowed(others, &request) {
+                    return true;
+                }
+            }
+        }
+    }
+    false
+}
+
+/// Samples that are tried before the engine is asked.
+const CONTEXTS: usize = 3;
+const ACTIONS: usize = 6;
+const RESOURCES: usize = 12;
+
+/// What stands for a wildcard or a variable.
+const FILL: &str = "qzq";
+
+/// Keys with the values that a statement asks for: the first of each list, the second, …
+fn context(s: &Statement, n: usize) -> Context {
+    let mut out = Context::new();
+    let resources = s.resource.iter().flat_map(|r| &r.values);
+    let values = s.conditions.iter().flat_map(|c| &c.values);
+    for word in resources.chain(values) {
+        for part in word.text.split("${").skip(1) {
+            let key = part.split(['}', ',']).next().unwrap_or_default().trim().to_ascii_lowercase();
+            out.insert(key, vec![FILL.to_owned()]);
+        }
+    }
+    for c in &s.conditions {
+        if c.operator.base == Base::Null {
+            let wants_absent = c.values.iter().any(|w| w.text == "true");
+            if wants_absent {
+                out.remove(&c.name());
+            } else {
+                out.entry(c.name()).or_insert_with(|| vec![FILL.to_owned()]);
+            }
+        } else if !c.operator.negated
+            && let Some(word) = c.values.get(n).or(c.values.last())
+        {
+            let text = opened(&word.text);
+            let text = if c.operator.has_wildcards() { filled(&text) } else { text.replace('*', FILL) };
+            out.insert(c.name(), vec![text]);
+        }
+    }
+    out
+}
+
+fn principals(s: &Statement) -> Vec<Option<Principal>> {
+    let Some(p) = &s.principal else { return vec![None] };
+    let of = |(kind, word): &(PrincipalKind, Word)| match kind {
+        PrincipalKind::Service => Principal::Service(word.text.clone()),
+        PrincipalKind::Federated => Principal::Federated(word.text.clone()),
+        PrincipalKind::CanonicalUser => Principal::Canonical(word.text.clone()),
+        PrincipalKind::Aws if word.text.starts_with("arn:") && !word.text.ends_with(":root") => {
+            Principal::Iam(word.text.clone())
+        }
+        PrincipalKind::Aws | PrincipalKind::Everyone => {
+            let account = word.text.split(':').nth(4).unwrap_or(&word.text);
+            let account = if super::is_account(account) { account } else { "999988887777" };
+            Principal::Iam(format!("arn:aws:iam::{account}:role/{FILL}"))
+        }
+    };
+    p.values.iter().take(ACTIONS).map(|v| Some(of(v))).collect()
+}
+
+fn filled(pattern: &str) -> String {
+    pattern.replace('*', FILL).replace('?', "q")
 }
 
 /// A single test can always be met; to meet none takes two on one key, nothing to choose from, everything excluded, or a value that
@@ -142,23 +232,35 @@ impl Sketch {
         meets(&self.actions, &other.actions) && meets(&self.resources, &other.resources)
     }
 
-    /// Each of its patterns meets one of the others, and one of them at least asks for nothing that this one does not ask for.
+    /// Whether a sample of it, an action and a resource of each of its patterns with letters for the wildcards, meets one of the others
+    /// that ask for nothing that this one does not ask for. If not, it is not covered.
     fn is_covered(&self, others: &[&Sketch]) -> bool {
-        let asks_less = |o: &&&Sketch| o.keys.iter().all(|k| self.keys.contains(k));
-        let able: Vec<&&Sketch> = others.iter().filter(asks_less).collect();
-        if able.is_empty() {
+        let able: Vec<&&Sketch> =
+            others.iter().filter(|o| o.keys.iter().all(|k| self.keys.contains(k))).collect();
+        let actions = samples(&self.actions);
+        let resources = samples(&self.resources);
+        if actions.len() * resources.len() > SAMPLES_MAX {
             return false;
         }
-        let each = |of: fn(&Sketch) -> &Option<Vec<String>>| {
-            let Some(mine) = of(self) else { return able.iter().any(|o| of(o).is_none() || is_all(of(o))) };
-            mine.iter().all(|x| {
-                able.iter().any(|o| of(o).as_ref().is_none_or(|theirs| theirs.iter().any(|y| meet(x, y))))
-            })
-        };
-        each(|k| &k.actions) && each(|k| &k.resources)
+        actions.iter().all(|a| {
+            let with: Vec<&&&Sketch> = able.iter().filter(|o| takes(&o.actions, a)).collect();
+            !with.is_empty() && resources.iter().all(|r| with.iter().any(|o| takes(&o.resources, r)))
+        })
     }
 }
 
-fn is_all(list: &Option<Vec<String>>) -> bool {
-    list.as_ref().is_some_and(|l| l.iter().any(|t| t == "*"))
+/// Samples of one statement that are looked at.
+const SAMPLES_MAX: usize = 100_000;
+
+/// A text for each pattern; one that only `*` holds for a list of exceptions.
+fn samples(patterns: &Option<Vec<String>>) -> Vec<String> {
+    match patterns {
+        Some(patterns) => patterns.iter().map(|p| filled(p)).collect(),
+        None => vec![FILL.to_owned()],
+    }
+}
+
+/// Exceptions may take anything.
+fn takes(patterns: &Option<Vec<String>>, sample: &str) -> bool {
+    patterns.as_ref().is_none_or(|list| list.iter().any(|p| meet(p, sample)))
 }

@@ -18,6 +18,8 @@ struct Template {
     region: String,
     account: String,
     resource: String,
+    /// A bucket and no object: there is no `/` in it.
+    is_bucket: bool,
 }
 
 /// By the service in the ARN.
@@ -36,6 +38,7 @@ static TEMPLATES: LazyLock<HashMap<&'static str, Vec<Template>>> = LazyLock::new
                 region: filled(region),
                 account: filled(account),
                 resource: opened(resource),
+                is_bucket: resource == "${BucketName}",
             });
         }
     }
@@ -52,7 +55,11 @@ struct Arn {
 
 impl Arn {
     fn fits(&self, t: &Template) -> bool {
-        meet(&self.region, &t.region) && meet(&self.account, &t.account) && meet(&self.resource, &t.resource)
+        self.is_like(t) && meet(&self.region, &t.region) && meet(&self.account, &t.account)
+    }
+
+    fn is_like(&self, t: &Template) -> bool {
+        !(t.is_bucket && self.resource.contains('/')) && meet(&self.resource, &t.resource)
     }
 }
 
@@ -163,7 +170,7 @@ fn table(word: &Word, arn: &Arn, out: &mut Report) -> bool {
         return true;
     }
     let (edition, service) = (catalog::edition(), &arn.service);
-    let same: Vec<&Template> = templates.iter().filter(|t| meet(&arn.resource, &t.resource)).collect();
+    let same: Vec<&Template> = templates.iter().filter(|t| arn.is_like(t)).collect();
     let all = |of: fn(&Template) -> &str, is_empty: bool| same.iter().all(|t| of(t).is_empty() == is_empty);
     let (code, what) = if same.is_empty() {
         ("arn_resource", format!("`{}` looks like no resource of `{service}`", arn.resource))
@@ -173,6 +180,8 @@ fn table(word: &Word, arn: &Arn, out: &mut Report) -> bool {
         ("arn_region_missing", format!("ARNs of such resources of `{service}` have a region"))
     } else if !arn.account.is_empty() && all(|t| &t.account, true) {
         ("arn_account_not_allowed", format!("ARNs of such resources of `{service}` have no account"))
+    } else if arn.account.is_empty() && OWNED_BY_AWS.contains(&service.as_str()) {
+        return true;
     } else if arn.account.is_empty() && all(|t| &t.account, false) {
         ("arn_account_missing", format!("ARNs of such resources of `{service}` have an account"))
     } else {
@@ -181,6 +190,9 @@ fn table(word: &Word, arn: &Arn, out: &mut Report) -> bool {
     out.add(code, word.span, format!("{what} ({edition})"));
     false
 }
+
+/// Services with resources of AWS itself, whose ARNs have no account: documents, automations, managed views.
+const OWNED_BY_AWS: [&str; 3] = ["kms", "resource-explorer-2", "ssm"];
 
 type Type = (&'static str, &'static str);
 

@@ -163,6 +163,9 @@ fn managed_policies_have_no_errors_but_these() {
         let document = document(&policy["document"]).remove(0);
         for issue in validate(&document, PolicyKind::Identity, None) {
             *counts.entry((issue.level, issue.code)).or_default() += 1;
+            if std::env::var("SHOW").is_ok_and(|c| c == issue.code) {
+                println!("SHOW {} {}", policy["name"], issue.message);
+            }
             if issue.level == Level::Error {
                 println!("{}: {} {}", policy["name"], issue.code, issue.message);
                 errors.insert((policy["name"].as_str().unwrap().to_owned(), issue.code));
