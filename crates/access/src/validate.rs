@@ -207,7 +207,9 @@ fn point(node: &Node, span: Span, out: &mut String) {
             }
         }
         Value::Array(items) => {
-            let Some((i, item)) = items.iter().enumerate().find(|(_, n)| holds(n.span)) else { return };
+            // They stand in their order, and lists are long.
+            let i = items.partition_point(|n| n.span.end < span.end);
+            let Some(item) = items.get(i).filter(|n| holds(n.span)) else { return };
             out.push('/');
             out.push_str(&i.to_string());
             point(item, span, out);

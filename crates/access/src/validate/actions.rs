@@ -61,18 +61,18 @@ pub(super) fn holds(statement: &Statement, action: &str) -> Option<Held> {
     let is_in = |w: &&Word| glob(&w.text.to_ascii_lowercase(), &lower);
     let found = statement.action.values.iter().find(is_in);
     match (statement.action.negated, found) {
-        (true, None) => Some(Held::ByNot),
-        (false, Some(word)) if word.text.eq_ignore_ascii_case(action) => Some(Held::ByName),
-        (false, Some(_)) => Some(Held::ByPattern),
+        (true, None) => Some(Held::Not),
+        (false, Some(word)) if word.text.eq_ignore_ascii_case(action) => Some(Held::Name),
+        (false, Some(_)) => Some(Held::Pattern),
         _ => None,
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Held {
-    ByName,
-    ByPattern,
-    ByNot,
+    Name,
+    Pattern,
+    Not,
 }
 
 pub(super) fn check(case: &Case<'_>, statement: &Statement, out: &mut Report) {

@@ -190,8 +190,12 @@ pub(super) fn statement(case: &Case<'_>, statement: &Statement, out: &mut Report
         let element = name("Resource", "NotResource", r.negated);
         out.add("trust_resource", case.name_of(statement, element), format!("`{element}` in a trust policy"));
     }
-    // With a principal the reader takes a missing resource for a trust policy.
-    if statement.resource.is_none() && statement.principal.is_some() && case.kind != PolicyKind::Trust {
+    // With a principal the reader takes a missing resource for a trust policy. The policy of a repository has none either.
+    if case.resource_type != Some("AWS::ECR::Repository")
+        && statement.resource.is_none()
+        && statement.principal.is_some()
+        && case.kind != PolicyKind::Trust
+    {
         out.add("no_resource", statement.span, "the statement has neither `Resource` nor `NotResource`");
     }
     if case.kind == PolicyKind::Rcp {

@@ -73,6 +73,10 @@ pub(super) fn check(case: &Case<'_>, statement: &Statement, reach: &Reach<'_>, o
             arns.push((word, None));
             continue;
         }
+        // API Gateway completes the ARN of the API itself (apigateway-control-access-policy-language-overview).
+        if case.kind == PolicyKind::Resource && word.text.starts_with("execute-api:/") {
+            continue;
+        }
         if let Some(arn) = form(word, out) {
             elsewhere(case, word, &arn, out);
             if table(word, &arn, out) {
@@ -131,7 +135,7 @@ pub(super) fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let is_word = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase());
     let (Some((number, words)), 3..=4) = (parts.split_last(), parts.len()) else { return false };
-    words.iter().all(|w| is_word(w))
+    words.iter().all(is_word)
         && number.len() <= 2
         && !number.is_empty()
         && number.bytes().all(|b| b.is_ascii_digit())

@@ -6,6 +6,10 @@ use crate::catalog::{self, AccessLevel, Mark};
 use crate::policy::{Base, Condition, Effect, PrincipalKind, Quantifier, Statement, Word, Words};
 
 pub(super) fn check(case: &Case<'_>, statement: &Statement, reach: &Reach<'_>, out: &mut Report) {
+    if statement.action.span == statement.span {
+        // There is no `Action`, which was said; the reader takes it for every action.
+        return;
+    }
     if statement.effect == Effect::Deny {
         deny(case, statement, out);
         return;
@@ -51,12 +55,12 @@ fn identity(case: &Case<'_>, statement: &Statement, out: &mut Report) {
             && (resource.negated || names_every_role(resource))
         {
             let code = match (held, resource.negated) {
-                (Held::ByName, false) => codes[0],
-                (Held::ByPattern, false) => codes[1],
-                (Held::ByNot, false) => codes[2],
-                (Held::ByName, true) => codes[3],
-                (Held::ByPattern, true) => codes[4],
-                (Held::ByNot, true) => codes[5],
+                (Held::Name, false) => codes[0],
+                (Held::Pattern, false) => codes[1],
+                (Held::Not, false) => codes[2],
+                (Held::Name, true) => codes[3],
+                (Held::Pattern, true) => codes[4],
+                (Held::Not, true) => codes[5],
             };
             out.add(code, span, format!("`{action}` on every role, for every service"));
         }

@@ -65,7 +65,9 @@ mod tests {
                 r.code
             );
             assert!(
-                r.aws.is_none_or(|a| a.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')),
+                r.aws
+                    .is_none_or(|a| !a
+                        .contains(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))),
                 "{}",
                 r.code
             );
