@@ -192,7 +192,7 @@ const EXAMINED: [(&str, &str); 3] = [
 fn what_is_proved_to_do_nothing_does_nothing() {
     let mut dice = Dice::new(23);
     let mut proved: BTreeMap<&str, usize> = BTreeMap::new();
-    for n in 0..20_000 {
+    for n in 0..5_000 {
         let principals = n % 2 == 1;
         let kind = if principals { PolicyKind::Resource } else { PolicyKind::Identity };
         let text = policy(&mut dice, principals);
@@ -245,7 +245,7 @@ fn cut_documents_never_panic() {
         [PolicyKind::Identity, PolicyKind::Resource, PolicyKind::Trust, PolicyKind::Scp, PolicyKind::Rcp];
     let mut n = 0;
     for start in (0..sample.len()).filter(|at| sample.is_char_boundary(*at)) {
-        assert!(parse(&sample[..start], Duplicates::LastWins).is_err());
+        assert!(parse(sample.get(..start).unwrap(), Duplicates::LastWins).is_err());
         for len in [1, 2, 3, 7, 20] {
             let Some((before, after)) = sample.get(..start).zip(sample.get(start + len..)) else { continue };
             let Ok(document) = parse(&format!("{before}{after}"), Duplicates::LastWins) else { continue };
