@@ -1,5 +1,5 @@
-//! Condition keys and operators: do they exist, do they fit each other and the actions (IAM reference_policies_elements_condition_operators,
-//! reference_policies_condition-keys, reference_policies_condition-single-vs-multi-valued-context-keys).
+//! Condition keys and operators: do they exist, do they fit each other and the actions (IAM reference_policies_condition-keys,
+//! reference_policies_elements_condition_operators, reference_policies_condition-single-vs-multi-valued-context-keys).
 
 use super::actions::Reach;
 use super::{Case, Report, has_wildcard, nearest};

@@ -1,4 +1,5 @@
-//! Resources: are they ARNs, of a type that exists, and that an action of the statement works on (IAM reference_policies_elements_resource).
+//! Resources: are they ARNs, of a type that exists, and that an action of the statement works on
+//! (IAM reference_policies_elements_resource).
 
 use super::actions::{Reach, services_of};
 use super::{Case, PolicyKind, Report, has_wildcard, is_account, opened};
