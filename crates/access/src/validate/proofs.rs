@@ -36,36 +36,32 @@ pub(super) fn check(case: &Case<'_>, out: &mut Report) {
     let pairs = || live.iter().zip(&sketches);
     let mut gone: Vec<usize> = Vec::new();
     for (s, sketch) in pairs() {
-        // One of two equal statements stays.
-        let others: Vec<(&Statement, &Sketch)> = pairs()
-            .filter(|(o, _)| o.index != s.index && !gone.contains(&o.index))
-            .map(|(o, k)| (*o, k))
-            .filter(|(_, k)| sketch.overlaps(k))
-            .collect();
-        let with = |effect: Effect| {
-            others.iter().filter(|(o, _)| o.effect == effect).map(|(o, _)| *o).collect::<Vec<_>>()
+        // Statements of one effect that may decide for this one, if they can at all. One of two equal statements stays.
+        let with = |effect: Effect| -> Option<Vec<&Statement>> {
+            let others = || {
+                pairs().filter(|(o, _)| o.effect == effect && o.index != s.index && !gone.contains(&o.index))
+            };
+            let sketches: Vec<&Sketch> = others().map(|(_, k)| k).collect();
+            let is_open = sketch.is_covered(&sketches);
+            is_open.then(|| others().filter(|(_, k)| sketch.overlaps(k)).map(|(o, _)| *o).collect())
         };
-        let same = with(s.effect);
-        let sketches_of =
-            |effect: Effect| others.iter().filter(move |(o, _)| o.effect == effect).map(|(_, k)| *k);
-        if sketch.is_covered(&sketches_of(s.effect).collect::<Vec<_>>()) && holds(document, &[s], &same) {
-            gone.push(s.index);
-            let by: Vec<String> = same.iter().map(|o| o.index.to_string()).collect();
+        let proved = |effect: Effect| with(effect).filter(|others| holds(document, &[s], others));
+        let by = |others: &[&Statement]| {
+            let numbers: Vec<String> = others.iter().map(|o| o.index.to_string()).collect();
+            numbers.join(", ")
+        };
+        if let Some(same) = proved(s.effect) {
             let (code, what) = match s.effect {
                 Effect::Allow => ("shadowed_allow", "allows nothing that is not allowed already"),
                 Effect::Deny => ("shadowed_deny", "denies nothing that is not denied already"),
             };
-            out.add(code, s.span, format!("the statement {what}, by statement {}", by.join(", ")));
-        } else if s.effect == Effect::Allow {
-            let denying = with(Effect::Deny);
-            if sketch.is_covered(&sketches_of(Effect::Deny).collect::<Vec<_>>())
-                && holds(document, &[s], &denying)
-            {
-                let by: Vec<String> = denying.iter().map(|o| o.index.to_string()).collect();
-                let what =
-                    format!("everything the statement allows is denied by statement {}", by.join(", "));
-                out.add("denied_allow", s.span, what);
-            }
+            out.add(code, s.span, format!("the statement {what}, by statement {}", by(&same)));
+            gone.push(s.index);
+        } else if s.effect == Effect::Allow
+            && let Some(denying) = proved(Effect::Deny)
+        {
+            let what = format!("everything the statement allows is denied by statement {}", by(&denying));
+            out.add("denied_allow", s.span, what);
         }
     }
 }
