@@ -134,9 +134,12 @@ fn kind(name: &str) -> Result<String> {
     Ok(format!("{letter}{sign}"))
 }
 
-/// A few keys write the part that a policy chooses as `<key>`, all others as `${TagKey}`.
+/// A few keys write the part that a policy chooses as `<key>` or `tag-key`, all others as `${TagKey}`.
 fn key_name(name: &str) -> String {
-    name.replace('<', "${").replace('>', "}")
+    match name.strip_suffix("/tag-key") {
+        Some(before) => format!("{before}/${{TagKey}}"),
+        None => name.replace('<', "${").replace('>', "}"),
+    }
 }
 
 fn members(object: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {

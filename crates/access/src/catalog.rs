@@ -7,7 +7,8 @@
 mod keys;
 mod services;
 
-pub use keys::{Key, KeyKind, Mark, key};
+pub use keys::{Key, KeyKind, Mark, global_keys, is_global, key};
+pub(crate) use services::glob;
 pub use services::{
     AccessLevel, Action, ResourceUse, action, actions, edition, is_service, matching, service_keys, services,
 };

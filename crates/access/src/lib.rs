@@ -7,7 +7,8 @@
 //! - [`eval`] is the specification: what one document says to one request.
 //! - [`symbolic`] decides questions about all requests at once. It shares the parsed model with `eval` and no matching code, asks
 //!   `eval` to confirm every request it shows, and is tested against it.
-//! - [`check`] answers what a pipeline asks of a policy file.
+//! - [`check`] answers what a pipeline asks of a policy file; [`validate`] says what is wrong in one; [`catalog`] is what AWS says of
+//!   its services, and no verdict about access rests on it.
 //!
 //! Pure (N3): no files, no clock, no network. It knows no other analysis (N4).
 //!
@@ -26,6 +27,7 @@ pub mod policy;
 pub mod request;
 pub mod services;
 pub mod symbolic;
+pub mod validate;
 pub mod words;
 pub mod world;
 

@@ -103,12 +103,26 @@ static GLOBAL_KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     rows.filter_map(read).collect()
 });
 
+/// The keys that requests of every service may have.
+#[must_use]
+pub fn global_keys() -> &'static [Key] {
+    &GLOBAL_KEYS
+}
+
+/// Whether requests of every service may have it.
+#[must_use]
+pub fn is_global(key: &Key) -> bool {
+    GLOBAL_KEYS.iter().any(|k| k.name == key.name)
+}
+
 /// A key by its name, in any case; a tag key or the like may stand in it. `None`: it is not known, and may exist.
 #[must_use]
 pub fn key(name: &str) -> Option<Key> {
     let (prefix, _) = name.split_once(':')?;
-    if prefix.eq_ignore_ascii_case("aws") {
-        return find(&GLOBAL_KEYS, name);
+    // A few keys of services are filled for all of them.
+    let global = find(&GLOBAL_KEYS, name);
+    if global.is_some() || prefix.eq_ignore_ascii_case("aws") {
+        return global;
     }
     with_keys(&prefix.to_ascii_lowercase()).find_map(|service| find(service_keys(service), name))
 }
@@ -148,7 +162,7 @@ mod tests {
     /// The global keys that services list too have the same types here and there.
     #[test]
     fn global_keys_agree_with_services() {
-        assert_eq!(GLOBAL_KEYS.len(), 54);
+        assert_eq!(GLOBAL_KEYS.len(), 63);
         for service in services() {
             for k in service_keys(service).iter().filter(|k| k.name.starts_with("aws:")) {
                 let ours = key(k.name).unwrap();

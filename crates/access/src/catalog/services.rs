@@ -113,7 +113,7 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
     let mut blocks = TEXT.split("\n@");
     let head = blocks.next().unwrap_or_default();
     let edition = head.lines().find_map(|l| l.strip_prefix("# From "));
-    let edition = edition.and_then(|l| l.split(',').next()).unwrap_or_default();
+    let edition = edition.and_then(|l| l.split([',', '(']).next()).unwrap_or_default().trim();
     let mut out = Catalogue { services: BTreeMap::new(), foreign: BTreeMap::new(), edition };
     for block in blocks {
         let (first, rows) = block.split_once('\n').unwrap_or((block, ""));

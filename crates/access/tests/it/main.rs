@@ -18,3 +18,5 @@ mod traps;
 mod speed;
 #[cfg(test)]
 mod workloads;
+#[cfg(test)]
+mod validate;
