@@ -8,7 +8,7 @@ use access::symbolic::{Verdict, implies};
 use serde_json::Value;
 use std::path::PathBuf;
 
-fn shared(test: &str) -> Option<PathBuf> {
+pub fn shared(test: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("AVOUCH_SHARED").map_or_else(
         || PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../shared/data"),
         PathBuf::from,

@@ -11,3 +11,5 @@ mod documents;
 mod evaluator;
 #[cfg(test)]
 mod generate;
+#[cfg(test)]
+mod oracles;
