@@ -13,3 +13,5 @@ mod evaluator;
 mod generate;
 #[cfg(test)]
 mod oracles;
+#[cfg(test)]
+mod reasons;

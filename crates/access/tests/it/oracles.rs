@@ -4,14 +4,15 @@
 
 use crate::corpora::shared;
 use crate::generate::{self, Dice};
+use crate::reasons::REASONS;
 use access::catalog::{Shape, resource_shapes};
 use access::check::readings;
 use access::eval::{Doubt, Outcome, outcome};
 use access::policy::Document;
 use access::symbolic::{Verdict, implies};
 use access::{Context, Request};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
@@ -208,26 +209,128 @@ fn is_in_domain(resource: &str) -> bool {
     !partition.is_empty() && resource_shapes(service).iter().any(|s| fits(s, &last))
 }
 
-/// What the evaluator says to requests that an oracle found: `models.ndjson` in, `replayed.ndjson` out.
+/// Lines of a file of the folder, in order; none when it is missing.
+fn lines(name: &str) -> impl Iterator<Item = Value> {
+    let file = std::fs::File::open(folder().join(name)).ok();
+    file.into_iter()
+        .flat_map(|f| BufReader::new(f).lines())
+        .map(|l| serde_json::from_str(&l.unwrap()).unwrap())
+}
+
+/// Holds the oracles' answers against ours, and writes what came of it: `judged.json` with the counts by oracle, `unexplained.ndjson`
+/// with the differences that have no reason.
 #[test]
-#[ignore = "replays what `cargo xtask oracles` found"]
-fn replay() {
-    let models = BufReader::new(std::fs::File::open(folder().join("models.ndjson")).unwrap());
-    let mut out = BufWriter::new(std::fs::File::create(folder().join("replayed.ndjson")).unwrap());
-    for line in models.lines() {
-        let case: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        let request: Request = serde_json::from_value(case["request"].clone()).unwrap();
-        let said = |of: &str, doubt| {
-            word(&outcome(&read(case[of].as_str().unwrap()).unwrap(), &request, doubt)).to_owned()
-        };
-        let line = json!({
-            "n": case["n"],
-            "candidate": said("candidate", Doubt::Allows),
-            "reference": said("reference", Doubt::Forbids),
-            "is_in_domain": is_in_domain(&request.resource),
-        });
-        writeln!(out, "{line}").unwrap();
+#[ignore = "judges the answers in `cargo xtask oracles`"]
+fn judge() {
+    let mut unexplained = BufWriter::new(std::fs::File::create(folder().join("unexplained.ndjson")).unwrap());
+    let mut all = Map::new();
+    for (oracle, answers) in [("iam-simulate", "simulate.ndjson"), ("z3, requests", "z3-requests.ndjson")] {
+        let counts = judge_requests(answers, &mut |case| writeln!(unexplained, "{case}").unwrap());
+        all.insert(oracle.to_owned(), counts.value());
     }
+    let counts = judge_implications(&mut |case| writeln!(unexplained, "{case}").unwrap());
+    all.insert("z3, implications".to_owned(), counts.value());
+    std::fs::write(folder().join("judged.json"), Value::Object(all).to_string()).unwrap();
+}
+
+#[derive(Default)]
+struct Counts {
+    agree: usize,
+    /// By what was not asked or not answered.
+    open: BTreeMap<String, usize>,
+    /// By reason.
+    known: BTreeMap<String, usize>,
+    unexplained: usize,
+}
+
+impl Counts {
+    fn value(&self) -> Value {
+        json!({"agree": self.agree, "open": self.open, "known": self.known, "unexplained": self.unexplained})
+    }
+}
+
+fn judge_requests(answers: &str, report: &mut dyn FnMut(Value)) -> Counts {
+    let mut counts = Counts::default();
+    let answers: HashMap<u64, Value> = lines(answers).map(|a| (a["n"].as_u64().unwrap(), a)).collect();
+    for case in lines("requests.ndjson") {
+        let Some(answer) = answers.get(&case["n"].as_u64().unwrap()) else { continue };
+        let Some(said) = answer["outcomes"].as_array() else {
+            let why = answer["why"].as_str().unwrap_or("no answer").to_owned();
+            *counts.open.entry(why).or_default() += case["requests"].as_array().unwrap().len();
+            continue;
+        };
+        for (asked, said) in case["requests"].as_array().unwrap().iter().zip(said) {
+            let (ours, said) = (asked["outcome"].as_str().unwrap(), said.as_str().unwrap());
+            if ours == said {
+                counts.agree += 1;
+            } else if !["allowed", "denied", "not_allowed"].contains(&said) && !said.starts_with("error") {
+                *counts.open.entry(said.to_owned()).or_default() += 1;
+            } else if let Some(reason) = reason(&case["policy"], &asked["request"], said) {
+                *counts.known.entry(reason).or_default() += 1;
+            } else {
+                counts.unexplained += 1;
+                report(
+                    json!({"oracle": answers_name(said), "policy": case["policy"], "request": asked["request"], "ours": ours, "oracle says": said}),
+                );
+            }
+        }
+    }
+    counts
+}
+
+fn answers_name(said: &str) -> &str {
+    if said.starts_with("error") { "failed" } else { "differs" }
+}
+
+/// The fewest reasons under which our evaluator says what the oracle says: one, two or three.
+fn reason(policy: &Value, request: &Value, said: &str) -> Option<String> {
+    let policy: Value = serde_json::from_str(policy.as_str().unwrap()).unwrap();
+    let request: Request = serde_json::from_value(request.clone()).unwrap();
+    let mut sets: Vec<u32> = (1..1 << REASONS.len()).filter(|s: &u32| s.count_ones() <= 3).collect();
+    sets.sort_by_key(|s| s.count_ones());
+    sets.into_iter().find_map(|set| {
+        let chosen = || REASONS.iter().enumerate().filter(move |(i, _)| set >> i & 1 == 1).map(|(_, r)| r);
+        let (mut policy, mut request) = (policy.clone(), request.clone());
+        chosen().for_each(|(_, change)| change(&mut policy, &mut request));
+        let document = read(&policy.to_string())?;
+        let is_said = word(&outcome(&document, &request, Doubt::Allows)) == said;
+        is_said.then(|| chosen().map(|(name, _)| *name).collect::<Vec<_>>().join(" + "))
+    })
+}
+
+fn judge_implications(report: &mut dyn FnMut(Value)) -> Counts {
+    let mut counts = Counts::default();
+    let answers: HashMap<u64, Value> = lines("z3.ndjson").map(|a| (a["n"].as_u64().unwrap(), a)).collect();
+    for case in lines("implications.ndjson") {
+        let Some(answer) = answers.get(&case["n"].as_u64().unwrap()) else { continue };
+        let (ours, said) = (case["answer"].as_str().unwrap(), answer["answer"].as_str().unwrap());
+        if !["holds", "fails"].contains(&said) {
+            // Why a solver gave up is its own affair; what was not encoded is named.
+            let why = answer["why"].as_str().filter(|_| said != "unknown").unwrap_or("timeout");
+            *counts.open.entry(format!("{said}: {why}")).or_default() += 1;
+        } else if ours == said {
+            counts.agree += 1;
+        } else if ours == "undecided" {
+            *counts.open.entry(format!("undecided by us, z3: {said}")).or_default() += 1;
+        } else if let Some(reason) = known_difference(&case, answer) {
+            *counts.known.entry(reason.to_owned()).or_default() += 1;
+        } else {
+            counts.unexplained += 1;
+            report(json!({"oracle": "z3", "case": case, "z3": answer}));
+        }
+    }
+    counts
+}
+
+/// Narrow reasons only: a request of z3's that nobody can make, or one of ours that z3's bounds leave out.
+fn known_difference(case: &Value, answer: &Value) -> Option<&'static str> {
+    if case["answer"] == "holds" {
+        let request: Request = serde_json::from_value(answer["request"].clone()).unwrap();
+        // What the evaluator allows and the engine did not see is unsound, wherever the resource lies in the domain.
+        return (!is_in_domain(&request.resource)).then_some("outside-the-domain");
+    }
+    let witness: Request = serde_json::from_value(case["witness"].clone()).unwrap();
+    witness.context.values().any(|v| v.len() > 3).then_some("set-of-more-than-three")
 }
 
 /// A request made of the words of a document: as they stand, with their wildcards filled in, a character longer or shorter.
