@@ -4,7 +4,7 @@ The encoding is written from the specification (access.md section 4 and the AWS 
 a request is a set of free variables of z3's theories, a policy is a formula over them, and "P implies Q" holds when no request
 satisfies P and not Q.
 
-In, one JSON object per line:  {"n", "candidate", "reference"}  or  {"n", "policy", "requests": [request, ...]}
+In, one JSON object per line:  {"n", "candidate", "reference", "services"?, "witness"?}  or  {"n", "policy", "requests": [request, ...]}
 Out, one per line:             {"n", "answer": "holds" | "fails" | "unknown" | "not encoded", "request"?, "why"?}
                           or   {"n", "outcomes": ["allowed" | "denied" | "not_allowed" | "unknown" | "not encoded: ...", ...]}
 
@@ -684,16 +684,32 @@ def resources(services):
 def implication(case):
     candidate, reference = read(case["candidate"]), read(case["reference"])
     encoding = Encoding(candidate + reference, case.get("services", {}))
+    difference = [*encoding.domain, encoding.decision(candidate)[0], z3.Not(encoding.decision(reference)[0])]
+    if case.get("witness") and is_met(encoding, difference, case["witness"]):
+        return {"answer": "fails", "by": "the request that was given"}
     solver = z3.Solver()
     solver.set("timeout", TIMEOUT_MS)
-    solver.add(encoding.domain)
-    solver.add(encoding.decision(candidate)[0], z3.Not(encoding.decision(reference)[0]))
+    solver.add(difference)
     found = solver.check()
     if found == z3.unsat:
         return {"answer": "holds"}
     if found == z3.sat:
         return {"answer": "fails", "request": encoding.request_in(solver.model())}
     return {"answer": "unknown", "why": solver.reason_unknown()}
+
+
+def is_met(encoding, difference, request):
+    """Whether a given request is one that the two policies judge differently: then there is no need to look for another."""
+    if encoding.has_principal and request["principal"] is None:
+        return False
+    try:
+        solver = z3.Solver()
+        solver.set("timeout", TIMEOUT_MS)
+        solver.add([variable == value for variable, value in encoding.values_of(request)])
+        solver.add(difference)
+        return solver.check() == z3.sat
+    except NotEncoded:
+        return False
 
 
 def outcomes(case):

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 type Change = fn(&mut Value, &mut Request);
 
 /// Named as in docs/access-differences.md.
-pub const REASONS: [(&str, Change); 8] = [
+pub const REASONS: [(&str, Change); 12] = [
     ("wildcard-in-service", wildcard_in_service),
     ("wildcard-in-resource-type", wildcard_in_resource_type),
     ("star-means-itself", star_means_itself),
@@ -17,6 +17,10 @@ pub const REASONS: [(&str, Change); 8] = [
     ("variable-without-value", variable_without_value),
     ("value-of-another-kind", value_of_another_kind),
     ("number-with-a-tail", number_with_a_tail),
+    ("one-value-of-many", one_value_of_many),
+    ("single-address-of-other-family", single_address_of_other_family),
+    ("value-with-few-parts", value_with_few_parts),
+    ("reserved-role", reserved_role),
 ];
 
 fn statements(policy: &mut Value) -> Vec<&mut Value> {
@@ -175,5 +179,64 @@ fn number_with_a_tail(policy: &mut Value, request: &mut Request) {
                 value.truncate(end);
             }
         }
+    }
+}
+
+/// An operator without `ForAllValues` or `ForAnyValue` holds for no key with several values.
+fn one_value_of_many(policy: &mut Value, request: &mut Request) {
+    drop_statements(policy, |s| {
+        conditions(s).iter().any(|(operator, keys)| {
+            let is_plain = !operator.starts_with("for") && operator != "null";
+            let is_many = |key: &String| {
+                request.context.get(&key.to_ascii_lowercase()).is_some_and(|values| values.len() > 1)
+            };
+            is_plain && keys.keys().any(is_many)
+        })
+    });
+}
+
+/// `NotIpAddress` does not hold for an address when the policy has a single one (no network) of the other family.
+fn single_address_of_other_family(policy: &mut Value, request: &mut Request) {
+    let is_other = |value: &str, text: &str| !text.contains('/') && value.contains(':') != text.contains(':');
+    drop_statements(policy, |s| {
+        conditions(s).into_iter().any(|(operator, keys)| {
+            operator.starts_with("notipaddress")
+                && keys.iter().any(|(key, texts)| {
+                    let values = request.context.get(&key.to_ascii_lowercase());
+                    let texts: Vec<&str> = match texts {
+                        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
+                        one => one.as_str().into_iter().collect(),
+                    };
+                    values.into_iter().flatten().any(|v| texts.iter().any(|t| is_other(v, t)))
+                })
+        })
+    });
+}
+
+/// `arn:aws:iam::111111111111` is an ARN whose last part is empty.
+fn value_with_few_parts(policy: &mut Value, request: &mut Request) {
+    let mut keys_of_arns = Vec::new();
+    for s in statements(policy) {
+        for (operator, keys) in conditions(s) {
+            if operator.contains("arn") {
+                keys_of_arns.extend(keys.keys().map(|k| k.to_ascii_lowercase()));
+            }
+        }
+    }
+    for key in keys_of_arns {
+        for value in request.context.get_mut(&key).into_iter().flatten() {
+            if value.starts_with("arn:") && value.split(':').count() == 5 {
+                value.push(':');
+            }
+        }
+    }
+}
+
+/// Roles of IAM Identity Center are changed by that service only, whatever a policy allows.
+fn reserved_role(policy: &mut Value, request: &mut Request) {
+    if request.action.to_ascii_lowercase().starts_with("iam:")
+        && request.resource.contains(":role/aws-reserved/")
+    {
+        drop_statements(policy, |s| s["Effect"] == "Allow");
     }
 }
