@@ -5,7 +5,7 @@ a request is a set of free variables of z3's theories, a policy is a formula ove
 satisfies P and not Q.
 
 In, one JSON object per line:  {"n", "candidate", "reference", "services"?, "witness"?}  or  {"n", "policy", "requests": [request, ...]}
-Out, one per line:             {"n", "answer": "holds" | "fails" | "unknown" | "not encoded", "request"?, "why"?}
+Out, one per line:             {"n", "answer": "holds" | "fails" | "refused" | "unknown" | "not encoded", "request"?, "why"?}
                           or   {"n", "outcomes": ["allowed" | "denied" | "not_allowed" | "unknown" | "not encoded: ...", ...]}
 
 What is bounded: a key that holds several values has at most three of them. What is not encoded is said, never guessed.
@@ -684,9 +684,14 @@ def resources(services):
 def implication(case):
     candidate, reference = read(case["candidate"]), read(case["reference"])
     encoding = Encoding(candidate + reference, case.get("services", {}))
-    difference = [*encoding.domain, encoding.decision(candidate)[0], z3.Not(encoding.decision(reference)[0])]
-    if case.get("witness") and is_met(encoding, difference, case["witness"]):
-        return {"answer": "fails", "by": "the request that was given"}
+    decisions = encoding.decision(candidate), encoding.decision(reference)
+    difference = [*encoding.domain, decisions[0][0], z3.Not(decisions[1][0])]
+    if (given := case.get("witness")) and not (encoding.has_principal and given["principal"] is None):
+        said = [outcome(encoding, *of, given) for of in decisions]
+        if said == ["allowed", "allowed"] or said[0] in ("denied", "not_allowed"):
+            return {"answer": "refused", "why": f"candidate: {said[0]}, reference: {said[1]}"}
+        if is_met(encoding, difference, given):
+            return {"answer": "fails", "by": "the request that was given"}
     solver = z3.Solver()
     solver.set("timeout", TIMEOUT_MS)
     solver.add(difference)
@@ -699,9 +704,7 @@ def implication(case):
 
 
 def is_met(encoding, difference, request):
-    """Whether a given request is one that the two policies judge differently: then there is no need to look for another."""
-    if encoding.has_principal and request["principal"] is None:
-        return False
+    """Whether a given request lies in the domain and is judged differently: then there is no need to look for another."""
     try:
         solver = z3.Solver()
         solver.set("timeout", TIMEOUT_MS)

@@ -5,6 +5,7 @@ mod bench;
 mod catalog;
 mod generate;
 mod kit;
+mod oracles;
 mod test;
 mod tidy;
 
@@ -38,6 +39,8 @@ enum Command {
     },
     /// Measure against peers: ratios, same run, same machine
     Bench(bench::Bench),
+    /// Hold the policy engine against z3 and iam-simulate
+    Oracles(oracles::Oracles),
     /// Write the generated documents
     Gen,
     /// Write what `access` knows about AWS's resources
@@ -56,6 +59,7 @@ fn main() -> Result<ExitCode> {
         Command::Tidy { todo } => tidy::run(&root, todo),
         Command::Test { quick, filter } => test::run(&root, quick, filter.as_deref()),
         Command::Bench(args) => bench::run(&root, &args),
+        Command::Oracles(args) => oracles::run(&root, &args),
         Command::Gen => generate::run(&root),
         Command::Catalog { file, source } => catalog::run(&root, &file, &source),
     }

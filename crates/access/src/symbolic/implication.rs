@@ -192,6 +192,10 @@ impl Question<'_> {
             [(1, "aws"), (2, service.as_str()), (3, "eu-central-1"), (3, ""), (4, "111122223333"), (4, "")]
         {
             let mut parts: Vec<&str> = request.resource.splitn(6, ':').collect();
+            // Colons in the last part are those of its service: what another has is no such resource.
+            if part == 2 && parts.last().is_some_and(|last| last.contains(':')) {
+                continue;
+            }
             if let Some(slot) = parts.get_mut(part) {
                 *slot = word;
             }

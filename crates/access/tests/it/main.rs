@@ -14,4 +14,6 @@ mod generate;
 #[cfg(test)]
 mod oracles;
 #[cfg(test)]
+mod oracles_found;
+#[cfg(test)]
 mod reasons;
