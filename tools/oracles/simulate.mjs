@@ -2,7 +2,7 @@
 //
 // It is started as a process of its own and asked over its public interface; nothing of it is copied (AGPL-3.0).
 //
-// In, one JSON object per line:  {"n", "policy": text, "requests": [request, ...]}
+// In, one JSON object per line:  {"n", "policy": text, "requests": [{"request"}, ...]}
 // Out, one per line:             {"n", "outcomes": ["allowed" | "denied" | "not_allowed" | "not asked: ..." | "error: ...", ...]}
 //
 // A policy without principals is asked as the only identity policy of a user, of a resource in the same account whose own policy leaves
@@ -116,6 +116,6 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { n, policy: text, requests } = JSON.parse(line)
   const policy = JSON.parse(text)
   const sets = readAsSets(policy)
-  const outcomes = requests.map((r) => outcome(policy, sets, r.request ?? r))
+  const outcomes = requests.map((r) => outcome(policy, sets, r.request))
   process.stdout.write(JSON.stringify({ n, outcomes }) + '\n')
 }

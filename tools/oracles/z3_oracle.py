@@ -4,7 +4,7 @@ The encoding is written from the specification (access.md section 4 and the AWS 
 a request is a set of free variables of z3's theories, a policy is a formula over them, and "P implies Q" holds when no request
 satisfies P and not Q.
 
-In, one JSON object per line:  {"n", "candidate", "reference", "services"?, "witness"?}  or  {"n", "policy", "requests": [request, ...]}
+In, one JSON object per line:  {"n", "candidate", "reference", "services"?, "witness"?}  or  {"n", "policy", "requests": [{"request"}, ...]}
 Out, one per line:             {"n", "answer": "holds" | "fails" | "refused" | "unknown" | "not encoded", "request"?, "why"?}
                           or   {"n", "outcomes": ["allowed" | "denied" | "not_allowed" | "unknown" | "not encoded: ...", ...]}
 
@@ -687,7 +687,7 @@ def implication(case):
     decisions = encoding.decision(candidate), encoding.decision(reference)
     difference = [*encoding.domain, decisions[0][0], z3.Not(decisions[1][0])]
     if (given := case.get("witness")) and not (encoding.has_principal and given["principal"] is None):
-        said = [outcome(encoding, *of, given) for of in decisions]
+        said = [outcome(encoding, of, given) for of in decisions]
         if said == ["allowed", "allowed"] or said[0] in ("denied", "not_allowed"):
             return {"answer": "refused", "why": f"candidate: {said[0]}, reference: {said[1]}"}
         if is_met(encoding, difference, given):
@@ -719,16 +719,16 @@ def outcomes(case):
     statements = read(case["policy"])
     encoding = Encoding(statements, {})
     allowed, denied = encoding.decision(statements)
-    return {"outcomes": [outcome(encoding, allowed, denied, r) for r in case["requests"]]}
+    return {"outcomes": [outcome(encoding, (allowed, denied), r["request"]) for r in case["requests"]]}
 
 
-def outcome(encoding, allowed, denied, request):
+def outcome(encoding, decision, request):
     try:
         values = encoding.values_of(request)
     except NotEncoded as e:
         return f"not encoded: {e}"
     decided = []
-    for formula in (denied, allowed):
+    for formula in reversed(decision):
         simple = z3.simplify(z3.substitute(formula, *values))
         if not (z3.is_true(simple) or z3.is_false(simple)):
             solver = z3.Solver()

@@ -5,6 +5,7 @@ mod bench;
 mod catalog;
 mod generate;
 mod kit;
+mod mutants;
 mod oracles;
 mod test;
 mod tidy;
@@ -41,6 +42,8 @@ enum Command {
     Bench(bench::Bench),
     /// Hold the policy engine against z3 and iam-simulate
     Oracles(oracles::Oracles),
+    /// Plant faults in the policy engine, each of which its tests must see
+    Mutants(mutants::Mutants),
     /// Write the generated documents
     Gen,
     /// Write what `access` knows about AWS's resources
@@ -60,6 +63,7 @@ fn main() -> Result<ExitCode> {
         Command::Test { quick, filter } => test::run(&root, quick, filter.as_deref()),
         Command::Bench(args) => bench::run(&root, &args),
         Command::Oracles(args) => oracles::run(&root, &args),
+        Command::Mutants(args) => mutants::run(&root, &args),
         Command::Gen => generate::run(&root),
         Command::Catalog { file, source } => catalog::run(&root, &file, &source),
     }

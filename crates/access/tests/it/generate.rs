@@ -79,14 +79,14 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
             "StringEqualsIgnoreCase",
             "StringEqualsIfExists",
         ],
-        &["a", "ab", "a*", "*b", "A", "?", "${aws:userid}"],
+        &["a", "ab", "a*", "*b", "A", "?", "${aws:userid}", "${aws:userid, 'a'}"],
     ),
     (
         "aws:SourceIp",
         &["IpAddress", "NotIpAddress", "IpAddressIfExists"],
-        &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "::/0", "0.0.0.0/1"],
+        &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "::/0", "0.0.0.0/1", "10.1.2.3/16"],
     ),
-    ("aws:MultiFactorAuthPresent", &["Bool", "BoolIfExists", "Null"], &["true", "false"]),
+    ("aws:MultiFactorAuthPresent", &["Bool", "BoolIfExists", "Null"], &["true", "false", "True"]),
     (
         "aws:TagKeys",
         &[
@@ -96,6 +96,8 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
             "ForAllValues:StringLike",
             "Null",
             "ForAllValues:StringNotLike",
+            "StringEquals",
+            "StringNotLike",
         ],
         &["a", "b", "a*", "true", "false"],
     ),
@@ -130,9 +132,19 @@ const VALUES: [(&str, &[&str]); 8] = [
     ("aws:sourceip", &["10.0.0.1", "10.1.2.3", "10.1.9.9", "192.0.2.1", "128.0.0.1", "2001:db8::1"]),
     ("aws:multifactorauthpresent", &["true", "false"]),
     ("aws:tagkeys", &["a", "b", "c", "ab"]),
-    ("s3:max-keys", &["2", "3", "3.5", "4", "10", "11"]),
-    ("aws:principalarn", &["arn:aws:iam::111111111111:role/x", "arn:aws:iam::222222222222:role/y"]),
-    ("aws:currenttime", &["2025-06-01T00:00:00Z", "2026-06-01T00:00:00Z", "2028-01-01T00:00:00Z"]),
+    ("s3:max-keys", &["2", "3", "3.25", "3.5", "4", "10", "11"]),
+    (
+        "aws:principalarn",
+        &[
+            "arn:aws:iam::111111111111:role/x",
+            "arn:aws:iam::222222222222:role/y",
+            "arn:aws:iam::222222222222:z:role/y",
+        ],
+    ),
+    (
+        "aws:currenttime",
+        &["2025-06-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z", "2028-01-01T00:00:00Z"],
+    ),
 ];
 
 fn list(dice: &mut Dice, of: &[&str]) -> String {
@@ -184,7 +196,11 @@ pub fn request(dice: &mut Dice, principals: bool) -> access::Request {
     }
     let principal = principals.then(|| {
         let iam = |arn: &str| Principal::Iam(arn.to_owned());
-        match dice.below(10) {
+        match dice.below(11) {
+            10 => Principal::Session {
+                role: "arn:aws:iam::222222222222:role/x".to_owned(),
+                name: "s".to_owned(),
+            },
             0 => Principal::Anonymous,
             1 => iam("arn:aws:iam::111111111111:role/x"),
             2 => iam("arn:aws:iam::111111111111:user/v"),
