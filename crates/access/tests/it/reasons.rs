@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 type Change = fn(&mut Value, &mut Request);
 
 /// Named as in docs/access-differences.md.
-pub const REASONS: [(&str, Change); 12] = [
+pub const REASONS: [(&str, Change); 13] = [
     ("wildcard-in-service", wildcard_in_service),
     ("wildcard-in-resource-type", wildcard_in_resource_type),
     ("star-means-itself", star_means_itself),
@@ -17,10 +17,11 @@ pub const REASONS: [(&str, Change); 12] = [
     ("variable-without-value", variable_without_value),
     ("value-of-another-kind", value_of_another_kind),
     ("number-with-a-tail", number_with_a_tail),
-    ("one-value-of-many", one_value_of_many),
+    ("plain-operator-on-a-set", plain_operator_on_a_set),
     ("single-address-of-other-family", single_address_of_other_family),
     ("value-with-few-parts", value_with_few_parts),
     ("reserved-role", reserved_role),
+    ("who-am-i", who_am_i),
 ];
 
 fn statements(policy: &mut Value) -> Vec<&mut Value> {
@@ -88,11 +89,11 @@ fn wildcard_in_resource_type(policy: &mut Value, _: &mut Request) {
     }
 }
 
-/// A request for `*` is met by the text `*` only.
+/// A request for `*` is met by the text `*` only (and is left out by whatever matches it).
 fn star_means_itself(policy: &mut Value, request: &mut Request) {
     if request.resource == "*" {
         for s in statements(policy) {
-            keep(s, &["Resource", "NotResource"], |text| text == "*");
+            keep(s, &["Resource"], |text| text == "*");
         }
     }
 }
@@ -182,15 +183,26 @@ fn number_with_a_tail(policy: &mut Value, request: &mut Request) {
     }
 }
 
-/// An operator without `ForAllValues` or `ForAnyValue` holds for no key with several values.
-fn one_value_of_many(policy: &mut Value, request: &mut Request) {
+/// An operator without `ForAllValues` or `ForAnyValue` holds for no key that is a set: one that another condition of the policy reads
+/// as a set, or one with several values in the request.
+fn plain_operator_on_a_set(policy: &mut Value, request: &mut Request) {
+    let mut sets: Vec<String> =
+        request.context.iter().filter(|(_, v)| v.len() > 1).map(|(k, _)| k.clone()).collect();
+    for s in statements(policy) {
+        for (operator, keys) in conditions(s) {
+            if operator.starts_with("for") {
+                sets.extend(keys.keys().map(|k| k.to_ascii_lowercase()));
+            }
+        }
+    }
     drop_statements(policy, |s| {
         conditions(s).iter().any(|(operator, keys)| {
             let is_plain = !operator.starts_with("for") && operator != "null";
-            let is_many = |key: &String| {
-                request.context.get(&key.to_ascii_lowercase()).is_some_and(|values| values.len() > 1)
+            let is_set = |key: &String| {
+                let key = key.to_ascii_lowercase();
+                sets.contains(&key) && request.context.contains_key(&key)
             };
-            is_plain && keys.keys().any(is_many)
+            is_plain && keys.keys().any(is_set)
         })
     });
 }
@@ -238,5 +250,12 @@ fn reserved_role(policy: &mut Value, request: &mut Request) {
         && request.resource.contains(":role/aws-reserved/")
     {
         drop_statements(policy, |s| s["Effect"] == "Allow");
+    }
+}
+
+/// `sts:GetCallerIdentity` cannot be denied.
+fn who_am_i(policy: &mut Value, request: &mut Request) {
+    if request.action.eq_ignore_ascii_case("sts:GetCallerIdentity") {
+        *policy = serde_json::json!({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
     }
 }
