@@ -5,7 +5,8 @@ use access::check::readings;
 use access::eval::{Doubt, outcome};
 use access::symbolic::{Verdict, implies};
 
-/// Requests in all. `AVOUCH_PAIRS` sets another number, `AVOUCH_SEED` another seed; the seed of a run is printed.
+/// Requests in all. `AVOUCH_PAIRS` sets another number, `AVOUCH_REQUESTS_EACH` how many of them a pair of policies gets,
+/// `AVOUCH_SEED` another seed; the seed of a run is printed.
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(otherwise)
 }
@@ -24,11 +25,11 @@ fn statements(policy: &str) -> &str {
 #[test]
 fn engine_and_evaluator_agree() {
     let (pairs, seed) = (setting("AVOUCH_PAIRS", 1_000_000), setting("AVOUCH_SEED", 7));
-    const REQUESTS: u64 = 250;
+    let requests = setting("AVOUCH_REQUESTS_EACH", 250);
     println!("{pairs} pairs of policies and requests, seed {seed}");
     let mut dice = Dice::new(seed);
     let (mut holds, mut fails, mut undecided) = (0, 0, 0);
-    for n in 0..pairs.div_ceil(REQUESTS) {
+    for n in 0..pairs.div_ceil(requests) {
         let principals = n % 2 == 1;
         let (p, q) = (policy(&mut dice, principals), policy(&mut dice, principals));
         // Half of the questions are about a policy and the same with more statements: those often hold.
@@ -56,7 +57,7 @@ fn engine_and_evaluator_agree() {
             }
             Verdict::Undecided(..) => undecided += 1,
         }
-        for _ in 0..REQUESTS {
+        for _ in 0..requests {
             let request = request(&mut dice, principals);
             let differs = outcome(p, &request, Doubt::Allows).is_allowed()
                 && !outcome(q, &request, Doubt::Forbids).is_allowed();

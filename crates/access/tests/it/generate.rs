@@ -209,7 +209,7 @@ pub fn request(dice: &mut Dice, principals: bool) -> access::Request {
                 role: "arn:aws:iam::111111111111:role/x".to_owned(),
                 name: "s".to_owned(),
             },
-            5 => Principal::Service("ec2.amazonaws.com".to_owned()),
+            5 => Principal::Service((*dice.one(&["ec2.amazonaws.com", "s3.amazonaws.com"])).to_owned()),
             6 => iam("arn:aws-cn:iam::111111111111:role/x"),
             7 => iam("arn:aws:sts::111111111111:federated-user/f"),
             8 => Principal::Federated("cognito-identity.amazonaws.com".to_owned()),

@@ -428,7 +428,7 @@ fn varied(dice: &mut Dice, word: &str) -> String {
             '?' => out += dice.one(&["x", "b", ""]),
             c => out.push(c),
         }
-        rest = &rest[c.len_utf8()..];
+        rest = rest.get(c.len_utf8()..).unwrap();
     }
     match dice.below(8) {
         0 => out.push('x'),
@@ -515,7 +515,7 @@ fn change(dice: &mut Dice, words: &mut Value) {
         }
         Value::String(text) if text.is_ascii() && text.len() > 2 && !text.contains("${") => {
             let keep = text.len() - 1 - dice.below(2);
-            *text = format!("{}{}", &text[..keep], dice.one::<str>(&["*", "?", ""]));
+            *text = format!("{}{}", text.get(..keep).unwrap(), dice.one::<str>(&["*", "?", ""]));
         }
         _ => {}
     }
