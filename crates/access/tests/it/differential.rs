@@ -1,6 +1,6 @@
 //! The engine against the evaluator, on random policies and requests.
 
-use crate::generate::{Dice, policy, request};
+use crate::generate::{Dice, policy, policy_about, request};
 use access::check::readings;
 use access::eval::{Doubt, outcome};
 use access::symbolic::{Verdict, implies};
@@ -31,7 +31,14 @@ fn engine_and_evaluator_agree() {
     let (mut holds, mut fails, mut undecided) = (0, 0, 0);
     for n in 0..pairs.div_ceil(requests) {
         let principals = n % 2 == 1;
-        let (p, q) = (policy(&mut dice, principals), policy(&mut dice, principals));
+        // Of six, two are about the key that holds several values, two about another.
+        let key = match n / 2 % 3 {
+            0 => Some(3),
+            1 => Some(n as usize / 6),
+            _ => None,
+        };
+        let mut policy = || policy_about(&mut dice, principals, key);
+        let (p, q) = (policy(), policy());
         // Half of the questions are about a policy and the same with more statements: those often hold.
         let more = statements(&q);
         let q = if n % 4 < 2 { q.clone() } else { p.replacen("[{", &format!("[{more},{{"), 1) };

@@ -155,12 +155,17 @@ fn list(dice: &mut Dice, of: &[&str]) -> String {
 
 /// A policy as text. With `principals` one that is attached to a resource.
 pub fn policy(dice: &mut Dice, principals: bool) -> String {
-    let statements: Vec<String> = (0..1 + dice.below(4)).map(|_| statement(dice, principals)).collect();
+    policy_about(dice, principals, None)
+}
+
+/// A policy most of whose conditions are about one key, by its place in the list: some faults only show where several meet.
+pub fn policy_about(dice: &mut Dice, principals: bool, key: Option<usize>) -> String {
+    let statements: Vec<String> = (0..1 + dice.below(4)).map(|_| statement(dice, principals, key)).collect();
     let version = if dice.chance(90) { r#""Version":"2012-10-17","# } else { "" };
     format!(r#"{{{version}"Statement":[{}]}}"#, statements.join(","))
 }
 
-fn statement(dice: &mut Dice, principals: bool) -> String {
+fn statement(dice: &mut Dice, principals: bool, key: Option<usize>) -> String {
     let not = |dice: &mut Dice| if dice.chance(12) { "Not" } else { "" };
     let effect = if dice.chance(65) { "Allow" } else { "Deny" };
     let mut out = format!(r#"{{"Effect":"{effect}""#);
@@ -171,7 +176,11 @@ fn statement(dice: &mut Dice, principals: bool) -> String {
     out += &format!(r#","{}Resource":{}"#, not(dice), list(dice, &RESOURCES));
     let mut conditions = Vec::new();
     for _ in 0..dice.below(3) {
-        let (key, operators, values) = CONDITIONS[dice.below(CONDITIONS.len())];
+        let at = match key {
+            Some(at) if dice.chance(80) => at % CONDITIONS.len(),
+            _ => dice.below(CONDITIONS.len()),
+        };
+        let (key, operators, values) = CONDITIONS[at];
         let operator = dice.one(operators);
         let values = if operator == "Null" { &["true", "false"] } else { values };
         conditions.push(format!(r#""{operator}":{{"{key}":{}}}"#, list(dice, values)));
