@@ -62,7 +62,11 @@ fn engine_and_evaluator_agree() {
                     q.text
                 );
             }
-            Verdict::Undecided(..) => undecided += 1,
+            Verdict::Undecided(why, _) => {
+                // Without variables and without widening the engine is exact: what it finds, the evaluator confirms.
+                assert_ne!(why, "the evaluator does not confirm the request", "{}\n{}", p.text, q.text);
+                undecided += 1;
+            }
         }
         for _ in 0..requests {
             let request = request(&mut dice, principals);

@@ -175,13 +175,14 @@ fn statement(dice: &mut Dice, principals: bool, key: Option<usize>) -> String {
     out += &format!(r#","{}Action":{}"#, not(dice), list(dice, &ACTIONS));
     out += &format!(r#","{}Resource":{}"#, not(dice), list(dice, &RESOURCES));
     let mut conditions = Vec::new();
-    for _ in 0..dice.below(3) {
+    let key_is_given = key.is_some();
+    for _ in 0..dice.below(3) + usize::from(key_is_given) {
         let at = match key {
             Some(at) if dice.chance(80) => at % CONDITIONS.len(),
             _ => dice.below(CONDITIONS.len()),
         };
         let (key, operators, values) = CONDITIONS[at];
-        let operator = dice.one(operators);
+        let operator = if key_is_given && dice.chance(15) { "Null" } else { dice.one(operators) };
         let values = if operator == "Null" { &["true", "false"] } else { values };
         conditions.push(format!(r#""{operator}":{{"{key}":{}}}"#, list(dice, values)));
     }
