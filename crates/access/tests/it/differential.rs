@@ -1,6 +1,6 @@
 //! The engine against the evaluator, on random policies and requests.
 
-use crate::generate::{Dice, policy, policy_about, request};
+use crate::generate::{Dice, policy, policy_about, request, twins};
 use access::check::readings;
 use access::eval::{Doubt, outcome};
 use access::symbolic::{Verdict, implies};
@@ -37,11 +37,16 @@ fn engine_and_evaluator_agree() {
             1 => Some(n as usize / 6),
             _ => None,
         };
-        let mut policy = || policy_about(&mut dice, principals, key);
-        let (p, q) = (policy(), policy());
-        // Half of the questions are about a policy and the same with more statements: those often hold.
-        let more = statements(&q);
-        let q = if n % 4 < 2 { q.clone() } else { p.replacen("[{", &format!("[{more},{{"), 1) };
+        let (p, q) = if let Some(key) = key.filter(|_| n % 4 < 2) {
+            twins(&mut dice, principals, key)
+        } else {
+            let mut policy = || policy_about(&mut dice, principals, key);
+            let (p, q) = (policy(), policy());
+            // Many of the questions are about a policy and the same with more statements: those often hold.
+            let more = statements(&q);
+            let q = if n % 8 < 4 { q.clone() } else { p.replacen("[{", &format!("[{more},{{"), 1) };
+            (p, q)
+        };
         let (Ok(p), Ok(q)) = (readings(&p), readings(&q)) else { continue };
         let (p, q) = (&p[0], &q[0]);
         let verdict = implies(p, q);

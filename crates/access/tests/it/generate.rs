@@ -165,15 +165,48 @@ pub fn policy_about(dice: &mut Dice, principals: bool, key: Option<usize>) -> St
     format!(r#"{{{version}"Statement":[{}]}}"#, statements.join(","))
 }
 
+/// Two policies about the same actions and resources whose conditions differ: what a fault in one operator changes is not hidden by
+/// statements that do not meet.
+pub fn twins(dice: &mut Dice, principals: bool, key: usize) -> (String, String) {
+    let head = if dice.chance(60) {
+        let principal = if principals { r#","Principal":"*""# } else { "" };
+        format!(r#"{principal},"Action":"*","Resource":"*""#)
+    } else {
+        head(dice, principals)
+    };
+    let mut with = |effect: &str| {
+        let conditions = conditions(dice, Some(key));
+        format!(r#"{{"Effect":"{effect}"{head}{conditions}}}"#)
+    };
+    let (one, two) = (with("Allow"), with("Allow"));
+    let (deny, other) = (with("Deny"), with("Deny"));
+    let policy =
+        |statements: &[&str]| format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","));
+    match dice.below(4) {
+        0 => (policy(&[&one]), policy(&[&two])),
+        1 => (policy(&[&one]), policy(&[&one, &deny])),
+        2 => (policy(&[&one, &deny]), policy(&[&one, &other])),
+        _ => (policy(&[&one, &deny]), policy(&[&two, &other])),
+    }
+}
+
 fn statement(dice: &mut Dice, principals: bool, key: Option<usize>) -> String {
-    let not = |dice: &mut Dice| if dice.chance(12) { "Not" } else { "" };
     let effect = if dice.chance(65) { "Allow" } else { "Deny" };
-    let mut out = format!(r#"{{"Effect":"{effect}""#);
+    let head = head(dice, principals);
+    format!(r#"{{"Effect":"{effect}"{head}{}}}"#, conditions(dice, key))
+}
+
+fn head(dice: &mut Dice, principals: bool) -> String {
+    let not = |dice: &mut Dice| if dice.chance(12) { "Not" } else { "" };
+    let mut out = String::new();
     if principals {
         out += &format!(r#","{}Principal":{}"#, not(dice), dice.one(&PRINCIPALS));
     }
     out += &format!(r#","{}Action":{}"#, not(dice), list(dice, &ACTIONS));
-    out += &format!(r#","{}Resource":{}"#, not(dice), list(dice, &RESOURCES));
+    out + &format!(r#","{}Resource":{}"#, not(dice), list(dice, &RESOURCES))
+}
+
+fn conditions(dice: &mut Dice, key: Option<usize>) -> String {
     let mut conditions = Vec::new();
     let key_is_given = key.is_some();
     for _ in 0..dice.below(3) + usize::from(key_is_given) {
@@ -188,10 +221,10 @@ fn statement(dice: &mut Dice, principals: bool, key: Option<usize>) -> String {
     }
     conditions.sort();
     conditions.dedup_by(|a, b| a.split(':').take(2).eq(b.split(':').take(2)));
-    if !conditions.is_empty() {
-        out += &format!(r#","Condition":{{{}}}"#, conditions.join(","));
+    if conditions.is_empty() {
+        return String::new();
     }
-    out + "}"
+    format!(r#","Condition":{{{}}}"#, conditions.join(","))
 }
 
 /// A request; with `principals` one that says who asks.
