@@ -84,7 +84,7 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
     (
         "aws:SourceIp",
         &["IpAddress", "NotIpAddress", "IpAddressIfExists"],
-        &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "::/0", "0.0.0.0/1", "10.1.2.3/16"],
+        &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "::/0", "0.0.0.0/1", "10.1.200.3/16"],
     ),
     ("aws:MultiFactorAuthPresent", &["Bool", "BoolIfExists", "Null"], &["true", "false", "True"]),
     (
