@@ -168,14 +168,16 @@ pub fn policy_about(dice: &mut Dice, principals: bool, key: Option<usize>) -> St
 /// Two policies about the same actions and resources whose conditions differ: what a fault in one operator changes is not hidden by
 /// statements that do not meet.
 pub fn twins(dice: &mut Dice, principals: bool, key: usize) -> (String, String) {
-    let head = if dice.chance(60) {
-        let principal = if principals { r#","Principal":"*""# } else { "" };
-        format!(r#"{principal},"Action":"*","Resource":"*""#)
-    } else {
-        head(dice, principals)
-    };
+    let same = (!dice.chance(60)).then(|| head(dice, principals));
     let mut with = |effect: &str| {
-        let conditions = conditions(dice, Some(key));
+        let head = same.clone().unwrap_or_else(|| {
+            let who = if dice.chance(50) { r#""*""# } else { dice.one(&PRINCIPALS) };
+            let principal = if principals { format!(r#","Principal":{who}"#) } else { String::new() };
+            let resource = if dice.chance(10) { "arn:*" } else { "*" };
+            format!(r#"{principal},"Action":"*","Resource":"{resource}""#)
+        });
+        let is_bare = principals && dice.chance(50);
+        let conditions = if is_bare { String::new() } else { conditions(dice, Some(key)) };
         format!(r#"{{"Effect":"{effect}"{head}{conditions}}}"#)
     };
     let (one, two) = (with("Allow"), with("Allow"));
