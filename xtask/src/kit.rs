@@ -22,6 +22,10 @@ const PYTHON: [&str; 5] =
 /// Carries the schema of SARIF, whose own licence does not clearly let this repository pass it on.
 const SARIF: (&str, &str) = ("serde-sarif", "0.8.0");
 
+/// Oracles of `cargo xtask oracles`: an environment and a folder of their own, so that no test run needs them.
+const SOLVER: &str = "z3-solver==5.4.0.0";
+const SIMULATOR: &str = "@cloud-copilot/iam-simulate@0.1.173";
+
 pub fn install(target: &Path, with_python: bool, with_browser: bool) -> Result<Kit> {
     let dir = target.join("kit");
     fs::create_dir_all(&dir)?;
@@ -73,18 +77,48 @@ fn debian(dir: &Path) -> Result<()> {
 }
 
 fn python(dir: &Path) -> Result<()> {
-    let venv = dir.join("venv");
+    environment(&dir.join("venv"), &PYTHON)
+}
+
+/// A Python that has z3.
+pub fn solver(dir: &Path) -> Result<PathBuf> {
+    let venv = dir.join("oracles/venv");
+    environment(&venv, &[SOLVER])?;
+    Ok(venv.join("bin/python"))
+}
+
+/// The folder of npm packages that has iam-simulate.
+pub fn simulator(dir: &Path) -> Result<PathBuf> {
+    let prefix = dir.join("oracles/npm");
+    let (packages, mark) = (prefix.join("node_modules"), prefix.join("done"));
+    if fs::read_to_string(&mark).is_ok_and(|have| have == SIMULATOR) {
+        return Ok(packages);
+    }
+    fs::create_dir_all(&prefix)?;
+    anyhow::ensure!(quiet(Command::new("node").arg("--version")), "node is missing");
+    let ok = quiet(
+        Command::new("npm")
+            .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+            .arg(&prefix)
+            .arg(SIMULATOR),
+    );
+    anyhow::ensure!(ok, "npm install {SIMULATOR} failed");
+    fs::write(mark, SIMULATOR)?;
+    Ok(packages)
+}
+
+fn environment(venv: &Path, packages: &[&str]) -> Result<()> {
     let mark = venv.join("done");
-    let want = PYTHON.join(" ");
+    let want = packages.join(" ");
     if fs::read_to_string(&mark).is_ok_and(|have| have == want) {
         return Ok(());
     }
-    anyhow::ensure!(quiet(Command::new("python3").args(["-m", "venv"]).arg(&venv)), "python3 -m venv failed");
+    anyhow::ensure!(quiet(Command::new("python3").args(["-m", "venv"]).arg(venv)), "python3 -m venv failed");
     let ok = quiet(
         // Not `bin/pip`: it names the folder in which the environment was made, and a cache may be moved.
         Command::new(venv.join("bin/python"))
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(PYTHON),
+            .args(packages),
     );
     anyhow::ensure!(ok, "pip install {want} failed");
     fs::write(mark, want).context("cannot mark the environment as complete")

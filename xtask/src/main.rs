@@ -5,6 +5,8 @@ mod bench;
 mod catalog;
 mod generate;
 mod kit;
+mod mutants;
+mod oracles;
 mod test;
 mod tidy;
 
@@ -38,6 +40,10 @@ enum Command {
     },
     /// Measure against peers: ratios, same run, same machine
     Bench(bench::Bench),
+    /// Hold the policy engine against z3 and iam-simulate
+    Oracles(oracles::Oracles),
+    /// Plant faults in the policy engine, each of which its tests must see
+    Mutants(mutants::Mutants),
     /// Write the generated documents
     Gen,
     /// Write what `access` knows about AWS's services
@@ -56,6 +62,8 @@ fn main() -> Result<ExitCode> {
         Command::Tidy { todo } => tidy::run(&root, todo),
         Command::Test { quick, filter } => test::run(&root, quick, filter.as_deref()),
         Command::Bench(args) => bench::run(&root, &args),
+        Command::Oracles(args) => oracles::run(&root, &args),
+        Command::Mutants(args) => mutants::run(&root, &args),
         Command::Gen => generate::run(&root),
         Command::Catalog { file, source } => catalog::run(&root, &file, &source),
     }

@@ -244,7 +244,9 @@ impl Question<'_> {
         let service = request.action.split(':').next().unwrap_or_default().to_owned();
         let with = |request: &Request, words: &[(usize, &str)]| {
             let mut parts: Vec<&str> = request.resource.splitn(6, ':').collect();
-            for (part, word) in words {
+            // Colons in the last part are those of its service: what another has is no such resource.
+            let has_colons = parts.last().is_some_and(|last| last.contains(':'));
+            for (part, word) in words.iter().filter(|(part, _)| *part != 2 || !has_colons) {
                 if let Some(slot) = parts.get_mut(*part) {
                     *slot = word;
                 }

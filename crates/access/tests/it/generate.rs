@@ -79,14 +79,14 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
             "StringEqualsIgnoreCase",
             "StringEqualsIfExists",
         ],
-        &["a", "ab", "a*", "*b", "A", "?", "${aws:userid}"],
+        &["a", "ab", "a*", "*b", "A", "?", "${aws:userid}", "${aws:userid, 'a'}"],
     ),
     (
         "aws:SourceIp",
         &["IpAddress", "NotIpAddress", "IpAddressIfExists"],
-        &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "::/0", "0.0.0.0/1"],
+        &["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "::/0", "0.0.0.0/1", "10.1.200.3/16"],
     ),
-    ("aws:MultiFactorAuthPresent", &["Bool", "BoolIfExists", "Null"], &["true", "false"]),
+    ("aws:MultiFactorAuthPresent", &["Bool", "BoolIfExists", "Null"], &["true", "false", "True"]),
     (
         "aws:TagKeys",
         &[
@@ -96,6 +96,8 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
             "ForAllValues:StringLike",
             "Null",
             "ForAllValues:StringNotLike",
+            "StringEquals",
+            "StringNotLike",
         ],
         &["a", "b", "a*", "true", "false"],
     ),
@@ -130,9 +132,19 @@ const VALUES: [(&str, &[&str]); 8] = [
     ("aws:sourceip", &["10.0.0.1", "10.1.2.3", "10.1.9.9", "192.0.2.1", "128.0.0.1", "2001:db8::1"]),
     ("aws:multifactorauthpresent", &["true", "false"]),
     ("aws:tagkeys", &["a", "b", "c", "ab"]),
-    ("s3:max-keys", &["2", "3", "3.5", "4", "10", "11"]),
-    ("aws:principalarn", &["arn:aws:iam::111111111111:role/x", "arn:aws:iam::222222222222:role/y"]),
-    ("aws:currenttime", &["2025-06-01T00:00:00Z", "2026-06-01T00:00:00Z", "2028-01-01T00:00:00Z"]),
+    ("s3:max-keys", &["2", "3", "3.25", "3.5", "4", "10", "11"]),
+    (
+        "aws:principalarn",
+        &[
+            "arn:aws:iam::111111111111:role/x",
+            "arn:aws:iam::222222222222:role/y",
+            "arn:aws:iam::222222222222:z:role/y",
+        ],
+    ),
+    (
+        "aws:currenttime",
+        &["2025-06-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z", "2028-01-01T00:00:00Z"],
+    ),
 ];
 
 fn list(dice: &mut Dice, of: &[&str]) -> String {
@@ -143,33 +155,78 @@ fn list(dice: &mut Dice, of: &[&str]) -> String {
 
 /// A policy as text. With `principals` one that is attached to a resource.
 pub fn policy(dice: &mut Dice, principals: bool) -> String {
-    let statements: Vec<String> = (0..1 + dice.below(4)).map(|_| statement(dice, principals)).collect();
+    policy_about(dice, principals, None)
+}
+
+/// A policy most of whose conditions are about one key, by its place in the list: some faults only show where several meet.
+pub fn policy_about(dice: &mut Dice, principals: bool, key: Option<usize>) -> String {
+    let statements: Vec<String> = (0..1 + dice.below(4)).map(|_| statement(dice, principals, key)).collect();
     let version = if dice.chance(90) { r#""Version":"2012-10-17","# } else { "" };
     format!(r#"{{{version}"Statement":[{}]}}"#, statements.join(","))
 }
 
-fn statement(dice: &mut Dice, principals: bool) -> String {
-    let not = |dice: &mut Dice| if dice.chance(12) { "Not" } else { "" };
+/// Two policies about the same actions and resources whose conditions differ: what a fault in one operator changes is not hidden by
+/// statements that do not meet.
+pub fn twins(dice: &mut Dice, principals: bool, key: usize) -> (String, String) {
+    let same = (!dice.chance(60)).then(|| head(dice, principals));
+    let mut with = |effect: &str| {
+        let head = same.clone().unwrap_or_else(|| {
+            let who = if dice.chance(50) { r#""*""# } else { dice.one(&PRINCIPALS) };
+            let principal = if principals { format!(r#","Principal":{who}"#) } else { String::new() };
+            let resource = if dice.chance(10) { "arn:*" } else { "*" };
+            format!(r#"{principal},"Action":"*","Resource":"{resource}""#)
+        });
+        let is_bare = principals && dice.chance(50);
+        let conditions = if is_bare { String::new() } else { conditions(dice, Some(key)) };
+        format!(r#"{{"Effect":"{effect}"{head}{conditions}}}"#)
+    };
+    let (one, two) = (with("Allow"), with("Allow"));
+    let (deny, other) = (with("Deny"), with("Deny"));
+    let policy =
+        |statements: &[&str]| format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","));
+    match dice.below(4) {
+        0 => (policy(&[&one]), policy(&[&two])),
+        1 => (policy(&[&one]), policy(&[&one, &deny])),
+        2 => (policy(&[&one, &deny]), policy(&[&one, &other])),
+        _ => (policy(&[&one, &deny]), policy(&[&two, &other])),
+    }
+}
+
+fn statement(dice: &mut Dice, principals: bool, key: Option<usize>) -> String {
     let effect = if dice.chance(65) { "Allow" } else { "Deny" };
-    let mut out = format!(r#"{{"Effect":"{effect}""#);
+    let head = head(dice, principals);
+    format!(r#"{{"Effect":"{effect}"{head}{}}}"#, conditions(dice, key))
+}
+
+fn head(dice: &mut Dice, principals: bool) -> String {
+    let not = |dice: &mut Dice| if dice.chance(12) { "Not" } else { "" };
+    let mut out = String::new();
     if principals {
         out += &format!(r#","{}Principal":{}"#, not(dice), dice.one(&PRINCIPALS));
     }
     out += &format!(r#","{}Action":{}"#, not(dice), list(dice, &ACTIONS));
-    out += &format!(r#","{}Resource":{}"#, not(dice), list(dice, &RESOURCES));
+    out + &format!(r#","{}Resource":{}"#, not(dice), list(dice, &RESOURCES))
+}
+
+fn conditions(dice: &mut Dice, key: Option<usize>) -> String {
     let mut conditions = Vec::new();
-    for _ in 0..dice.below(3) {
-        let (key, operators, values) = CONDITIONS[dice.below(CONDITIONS.len())];
-        let operator = dice.one(operators);
+    let key_is_given = key.is_some();
+    for _ in 0..dice.below(3) + usize::from(key_is_given) {
+        let at = match key {
+            Some(at) if dice.chance(80) => at % CONDITIONS.len(),
+            _ => dice.below(CONDITIONS.len()),
+        };
+        let (key, operators, values) = CONDITIONS[at];
+        let operator = if key_is_given && dice.chance(15) { "Null" } else { dice.one(operators) };
         let values = if operator == "Null" { &["true", "false"] } else { values };
         conditions.push(format!(r#""{operator}":{{"{key}":{}}}"#, list(dice, values)));
     }
     conditions.sort();
     conditions.dedup_by(|a, b| a.split(':').take(2).eq(b.split(':').take(2)));
-    if !conditions.is_empty() {
-        out += &format!(r#","Condition":{{{}}}"#, conditions.join(","));
+    if conditions.is_empty() {
+        return String::new();
     }
-    out + "}"
+    format!(r#","Condition":{{{}}}"#, conditions.join(","))
 }
 
 /// A request; with `principals` one that says who asks.
@@ -184,7 +241,11 @@ pub fn request(dice: &mut Dice, principals: bool) -> access::Request {
     }
     let principal = principals.then(|| {
         let iam = |arn: &str| Principal::Iam(arn.to_owned());
-        match dice.below(10) {
+        match dice.below(11) {
+            10 => Principal::Session {
+                role: "arn:aws:iam::222222222222:role/x".to_owned(),
+                name: "s".to_owned(),
+            },
             0 => Principal::Anonymous,
             1 => iam("arn:aws:iam::111111111111:role/x"),
             2 => iam("arn:aws:iam::111111111111:user/v"),
@@ -193,7 +254,7 @@ pub fn request(dice: &mut Dice, principals: bool) -> access::Request {
                 role: "arn:aws:iam::111111111111:role/x".to_owned(),
                 name: "s".to_owned(),
             },
-            5 => Principal::Service("ec2.amazonaws.com".to_owned()),
+            5 => Principal::Service((*dice.one(&["ec2.amazonaws.com", "s3.amazonaws.com"])).to_owned()),
             6 => iam("arn:aws-cn:iam::111111111111:role/x"),
             7 => iam("arn:aws:sts::111111111111:federated-user/f"),
             8 => Principal::Federated("cognito-identity.amazonaws.com".to_owned()),

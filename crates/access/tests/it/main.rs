@@ -20,3 +20,9 @@ mod speed;
 mod workloads;
 #[cfg(test)]
 mod validate;
+#[cfg(test)]
+mod oracles;
+#[cfg(test)]
+mod oracles_found;
+#[cfg(test)]
+mod reasons;

@@ -536,8 +536,7 @@ mod tests {
                 let _ = std::fs::remove_dir_all(format!("{}.p", path.display()));
             }
             if tree.size() == checked {
-                let checkpoint =
-                    Checkpoint { origin: "log".into(), size: tree.size(), root: tree.root() };
+                let checkpoint = Checkpoint { origin: "log".into(), size: tree.size(), root: tree.root() };
                 let by = Claimant::Log;
                 claims.all.push(Claim { size: checkpoint.size, root: checkpoint.root, by });
                 claims.current = Some(checkpoint);
