@@ -152,7 +152,8 @@ impl Bundle {
     /// action. An action that the table does not know may ask for anything.
     #[must_use]
     pub fn takes(&self, action: &str, resource: &str) -> bool {
-        let Some(known) = catalog::action(action).map(catalog::Action::resources).filter(|r| !r.is_empty()) else {
+        let Some(known) = catalog::action(action).map(catalog::Action::resources).filter(|r| !r.is_empty())
+        else {
             return true;
         };
         let mut of = self.forms.iter().filter(|f| f.fits(resource)).peekable();

@@ -1,10 +1,10 @@
 //! An estate: what exists, whom it belongs to, and which control policies stand above it (access.md 2).
 
+use crate::bundle::Bundle;
 use crate::bundle::{Kind, Level, Part};
 use crate::external::{Analysis, external};
 use crate::services;
 use crate::world::{World, Zone};
-use crate::bundle::Bundle;
 use model::{Organization, OrganizationPolicy, Resource, Time};
 use std::collections::BTreeMap;
 
@@ -105,14 +105,16 @@ impl<'e> Surroundings<'e> {
     /// account (ORG orgs_manage_policies_rcps). `RCPFullAWSAccess` stands everywhere and cannot be taken away.
     #[must_use]
     pub fn levels(&self, account: &str) -> Vec<Level> {
-        let Some(organization) = self.estate.organization.as_ref().filter(|o| o.management_account != account)
+        let Some(organization) =
+            self.estate.organization.as_ref().filter(|o| o.management_account != account)
         else {
             return Vec::new();
         };
         let Some(of) = organization.accounts.iter().find(|a| a.id == account) else { return Vec::new() };
         let targets = of.path.split('/').skip(1).filter(|t| !t.is_empty()).chain([account]);
         let attached = targets.filter_map(|target| self.rcps.get(target));
-        let everything = serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
+        let everything =
+            serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
         attached
             .map(|of| {
                 let full = Part::made(Kind::Rcp, "RCPFullAWSAccess", std::slice::from_ref(&everything));

@@ -13,22 +13,21 @@ mod blame;
 mod class;
 mod group;
 mod risk;
+mod rows;
 
 use crate::bundle::{Bundle, Part, Unread};
 use crate::catalog;
 use crate::eval::decide::{At, decide};
 use crate::eval::{Doubt, outcome};
-use crate::finding::{
-    ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who,
-};
-use crate::policy::{
-    Condition, Document, Effect, Operator, PrincipalKind, Principals, Quantifier, Statement, Version, Word, Words,
-};
-use crate::request::Request;
+use crate::finding::{ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who};
+use crate::policy::{Document, Effect, PrincipalKind, Statement, Word};
+use crate::request::{Principal, Request};
 use crate::services::tables;
 use crate::symbolic::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
 use crate::world::{World, Zone};
 use group::{Group, Key, groups};
+use rows::Made;
+pub use rows::TRUST;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the analysis of one resource says.
@@ -75,21 +74,6 @@ const IDENTITY: [&str; 13] = [
     "kms:calleraccount",
 ];
 
-/// Keys of which every value that a document writes is told apart: what a request is classed by.
-fn is_told_apart(key: &str) -> bool {
-    const KEYS: [&str; 8] = [
-        "aws:sourceip",
-        "aws:sourcevpc",
-        "aws:sourcevpcarn",
-        "aws:sourcevpce",
-        "aws:vpceaccount",
-        "aws:vpceorgid",
-        "s3:dataaccesspointaccount",
-        "s3:dataaccesspointarn",
-    ];
-    KEYS.contains(&key) || IDENTITY.contains(&key) || crate::world::is_claim(key)
-}
-
 /// Who outside can reach a resource, and what holds others back.
 #[must_use]
 pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone) -> Analysis {
@@ -102,7 +86,8 @@ pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone) -> Analysis {
     };
     let made = Made::of(bundle, world);
     let question = Question::new(bundle, world, &trusted, &made);
-    let any: Vec<usize> = question.own.iter().filter(|(row, _)| question.is_allow(*row)).map(|(row, _)| *row).collect();
+    let any: Vec<usize> =
+        question.own.iter().filter(|(row, _)| question.is_allow(*row)).map(|(row, _)| *row).collect();
     match cells(&question.rows, &any, &[question.scope], world) {
         Ok(cells) => findings.extend(question.findings(&cells)),
         Err(TooLarge) => findings.extend(question.too_large()),
@@ -140,198 +125,16 @@ fn trust(bundle: &Bundle, world: &World<'_>) -> Vec<serde_json::Value> {
     let own: BTreeSet<&str> = named
         .flat_map(|p| &p.values)
         .map(|(_, w)| w.text.as_str())
-        .filter(|t| t.contains(":saml-provider/") && t.split(':').nth(4).is_some_and(|a| world.trusted.contains(a)))
+        .filter(|t| {
+            t.contains(":saml-provider/") && t.split(':').nth(4).is_some_and(|a| world.trusted.contains(a))
+        })
         .collect();
     let saml = (!own.is_empty())
         .then(|| serde_json::json!({"Effect": "Allow", "Principal": {"Federated": own}, "Action": "*", "Resource": "*"}));
     bundle.trust.iter().cloned().chain(saml).collect()
 }
 
-/// Statements that stand in no document: what is told apart, and nothing else.
-struct Made {
-    document: Document,
-    scope: Statement,
-    /// What is asked for, one each; and what the world knows.
-    constants: Vec<Statement>,
-    principals: Vec<(PrincipalKind, Statement)>,
-    values: Vec<(String, String, Statement)>,
-}
-
-fn word(text: &str) -> Word {
-    Word { text: text.to_owned(), span: Default::default() }
-}
-
-fn words(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Words {
-    let values = texts.into_iter().map(|t| word(t.as_ref())).collect();
-    Words { negated: false, values, span: Default::default() }
-}
-
-fn blank() -> Statement {
-    Statement {
-        index: 0,
-        sid: None,
-        effect: Effect::Allow,
-        principal: None,
-        action: words(["*"]),
-        resource: None,
-        conditions: Vec::new(),
-        is_certain: true,
-        span: Default::default(),
-    }
-}
-
-fn of_principal(kind: PrincipalKind, text: &str) -> Statement {
-    let listed = Principals { negated: false, values: vec![(kind, word(text))], span: Default::default() };
-    Statement { principal: Some(listed), ..blank() }
-}
-
-/// Calls that a role's trust policy is asked about: each has its own kind of caller.
-pub const TRUST: [&str; 3] = ["sts:AssumeRole", "sts:AssumeRoleWithSAML", "sts:AssumeRoleWithWebIdentity"];
-
-impl Made {
-    fn of(bundle: &Bundle, world: &World<'_>) -> Made {
-        let document = Document {
-            text: String::new(),
-            version: Version::V2012,
-            id: None,
-            statements: Vec::new(),
-            problems: Vec::new(),
-            has_duplicates: false,
-        };
-        let scope = Statement {
-            action: words(&bundle.actions),
-            resource: Some(words(bundle.forms.iter().map(|f| &f.pattern))),
-            ..blank()
-        };
-        let mut constants: Vec<Statement> = bundle
-            .forms
-            .iter()
-            .map(|f| Statement { resource: Some(words([&f.pattern])), ..blank() })
-            .collect();
-        if bundle.kind == "AWS::IAM::Role" {
-            constants.extend(TRUST.iter().map(|action| Statement { action: words([action]), ..blank() }));
-        }
-        let (mut principals, mut values, mut keys) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut seen = BTreeSet::new();
-        let mut accounts = BTreeSet::new();
-        let mut lower: BTreeSet<(String, String)> = BTreeSet::new();
-        let all = bundle.parts.iter().chain(bundle.levels.iter().flat_map(|l| &l.parts));
-        for statement in all.flat_map(|p| &p.document.statements) {
-            for (kind, w) in statement.principal.iter().flat_map(|p| &p.values) {
-                if seen.insert((*kind, w.text.clone())) {
-                    principals.push((*kind, of_principal(*kind, &w.text)));
-                }
-                accounts.extend(class::accounts(&w.text));
-            }
-            for condition in &statement.conditions {
-                let key = condition.name();
-                condition.values.iter().for_each(|w| accounts.extend(class::accounts(&w.text)));
-                if condition.values.len() > 1 && is_told_apart(&key) {
-                    for value in &condition.values {
-                        let operator = condition.operator;
-                        let quantifier = match operator.quantifier {
-                            Quantifier::ForAllValues => Quantifier::ForAnyValue,
-                            quantifier => quantifier,
-                        };
-                        let operator = Operator { quantifier, negated: false, if_exists: false, ..operator };
-                        let one = Condition { operator, values: vec![value.clone()], ..condition.clone() };
-                        constants.push(Statement { conditions: vec![one], ..blank() });
-                    }
-                }
-                // Of ids in any case of letters only the one in lower case exists.
-                if matches!(key.as_str(), "aws:principalorgid" | "aws:sourceorgid") {
-                    lower.extend(condition.values.iter().map(|w| (key.clone(), w.text.to_ascii_lowercase())));
-                }
-                let is_split = IDENTITY.contains(&key.as_str())
-                    && condition.values.len() > 1
-                    && !condition.operator.negated
-                    && condition.operator.quantifier != Quantifier::ForAllValues;
-                for value in condition.values.iter().filter(|_| is_split) {
-                    let one = Condition { values: vec![value.clone()], ..condition.clone() };
-                    let operator = condition.operator.to_string();
-                    values.push((key.clone(), operator, Statement { conditions: vec![one], ..blank() }));
-                }
-                keys.insert(key);
-            }
-        }
-        // Members of the organisation are told apart from others, and from each other where paths count.
-        for accounts in world.groups(keys.contains("aws:principalorgpaths")) {
-            let values = accounts.into_iter().map(|a| (PrincipalKind::Aws, word(a))).collect();
-            let listed = Principals { negated: false, values, span: Default::default() };
-            constants.push(Statement { principal: Some(listed), ..blank() });
-        }
-        // Somebody of an account that is named is told apart from anybody else.
-        constants.extend(accounts.iter().map(|a| of_principal(PrincipalKind::Aws, a)));
-        for key in &keys {
-            let known = lower.iter().filter(|(of, v)| of == key && !v.contains(['*', '?', '$'])).map(|(_, v)| v.clone());
-            for value in world.constants(key).into_iter().chain(known) {
-                let operator = match key.as_str() {
-                    "aws:currenttime" | "aws:epochtime" => "DateGreaterThanEquals",
-                    _ if value.ends_with('*') => "ForAnyValue:StringLike",
-                    _ => "ForAnyValue:StringEquals",
-                };
-                let Some(operator) = Operator::read(operator) else { continue };
-                let operator = match key.as_str() {
-                    "aws:principalorgpaths" | "cognito-identity.amazonaws.com:amr" => operator,
-                    _ => Operator { quantifier: Quantifier::Plain, ..operator },
-                };
-                let condition = Condition {
-                    operator,
-                    key: key.clone(),
-                    values: vec![word(&value)],
-                    span: Default::default(),
-                };
-                constants.push(Statement { conditions: vec![condition], ..blank() });
-            }
-        }
-        Made { document, scope, constants, principals, values }
-    }
-}
-
 impl<'b> Question<'b> {
-    fn new(
-        bundle: &'b Bundle,
-        world: &'b World<'b>,
-        zone: &'b Document,
-            made: &'b Made,
-    ) -> Question<'b> {
-        let mut rows: Vec<Row<'b>> = Vec::new();
-        let mut add = |document: &'b Document, statement: &'b Statement| {
-            rows.push(Row { document, statement });
-            rows.len() - 1
-        };
-        let mut of = |parts: &'b [Part], level: Option<usize>| {
-            let mut out = Vec::new();
-            for (part, p) in parts.iter().enumerate() {
-                for (statement, s) in p.document.statements.iter().enumerate() {
-                    // What cannot be read for certain may allow, and forbids nothing.
-                    if s.is_certain || s.effect == Effect::Allow {
-                        out.push((add(&p.document, s), At { level, part, statement }));
-                    }
-                }
-            }
-            out
-        };
-        let own = of(&bundle.parts, None);
-        let levels = bundle.levels.iter().enumerate().map(|(at, level)| of(&level.parts, Some(at))).collect();
-        let trusted = zone.statements.iter().map(|s| add(zone, s)).collect();
-        let scope = add(&made.document, &made.scope);
-        for statement in &made.constants {
-            add(&made.document, statement);
-        }
-        let mut atoms = Vec::new();
-        for (kind, statement) in &made.principals {
-            let text = statement.principal.iter().flat_map(|p| &p.values).map(|(_, w)| w.text.clone()).collect();
-            atoms.push(Atom::Principal { row: add(&made.document, statement), kind: *kind, text });
-        }
-        for (key, operator, statement) in &made.values {
-            let text = statement.conditions.iter().flat_map(|c| &c.values).map(|w| w.text.clone()).collect();
-            let row = add(&made.document, statement);
-            atoms.push(Atom::Value { row, key: key.clone(), operator: operator.clone(), text });
-        }
-        Question { bundle, world, zone, rows, own, levels, trusted, scope, atoms }
-    }
-
     fn is_allow(&self, row: usize) -> bool {
         self.rows.get(row).is_some_and(|r| r.statement.effect == Effect::Allow)
     }
@@ -391,11 +194,16 @@ impl<'b> Question<'b> {
             known.extend(of.iter().map(|w| &w.text).filter(|t| !t.contains(['*', '?'])).cloned());
         }
         let literals: BTreeSet<String> = known.iter().map(|n| n.to_ascii_lowercase()).collect();
-        known.extend(self.bundle.actions.iter().flat_map(|p| catalog::matching(p)).map(catalog::Action::full_name));
+        known.extend(
+            self.bundle.actions.iter().flat_map(|p| catalog::matching(p)).map(catalog::Action::full_name),
+        );
         let mut out: Vec<Actions> = cells
             .actions
             .iter()
-            .map(|(_, witness)| Actions { names: Vec::new(), has_others: !literals.contains(&witness.to_ascii_lowercase()) })
+            .map(|(_, witness)| Actions {
+                names: Vec::new(),
+                has_others: !literals.contains(&witness.to_ascii_lowercase()),
+            })
             .collect();
         let classes: BTreeMap<&Vec<u64>, usize> =
             cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask, at)).collect();
@@ -421,7 +229,12 @@ impl<'b> Question<'b> {
             resource_type: self.bundle.kind.clone(),
             account: self.bundle.account.clone(),
             region: self.bundle.region.clone(),
-            principal: Who { kind: String::new(), value: String::new(), account: None, assumed_other_side: false },
+            principal: Who {
+                kind: String::new(),
+                value: String::new(),
+                account: None,
+                assumed_other_side: false,
+            },
             actions: Vec::new(),
             condition: BTreeMap::new(),
             residue: Vec::new(),
@@ -491,12 +304,20 @@ impl<'b> Question<'b> {
         let verdict = |r: &Request| (self.confirms(r), decide(self.bundle, r));
         let before = verdict(&request);
         let mut out = request.clone();
-        if let Some(account) = request.principal.as_ref().and_then(|p| p.account()).filter(|a| a.len() == 12) {
-            let mut plain = out.clone();
-            plain.principal = Some(crate::request::Principal::Iam(format!("arn:aws:iam::{account}:root")));
+        let by = |of: &Request, who: Principal| {
+            let mut plain = of.clone();
+            plain.context.retain(|key, _| !key.starts_with("aws:principal") && key != "kms:calleraccount");
+            plain.principal = Some(who);
             self.world.complete(&mut plain);
-            if verdict(&plain) == before {
-                out = plain;
+            plain
+        };
+        let account = request.principal.as_ref().and_then(|p| p.account()).filter(|a| a.len() == 12);
+        if let Some(account) = account {
+            // Nobody at all is the worst that can ask.
+            let better = [Principal::Anonymous, Principal::Iam(format!("arn:aws:iam::{account}:root"))]
+                .map(|who| by(&out, who));
+            if let Some(better) = better.into_iter().find(|r| verdict(r) == before) {
+                out = better;
             }
         }
         if request.resource.ends_with('/') {
@@ -514,12 +335,14 @@ impl<'b> Question<'b> {
         grants
             .map(|(_, at)| {
                 let mut out = self.blank(Rule::Unknown);
-                out.exactness = Exactness::OverApproximate("the documents are too large for this analysis".to_owned());
+                out.exactness =
+                    Exactness::OverApproximate("the documents are too large for this analysis".to_owned());
                 out.confidence = Confidence::Possible;
                 out.sources = self.source(*at).into_iter().collect();
                 out.severity = 50;
                 out.risk = vec!["not analysed: may be external".to_owned()];
-                out.recommendation.text = "Split the policy, or replace lists of patterns by fewer ones.".to_owned();
+                out.recommendation.text =
+                    "Split the policy, or replace lists of patterns by fewer ones.".to_owned();
                 out
             })
             .collect()
@@ -530,7 +353,8 @@ impl<'b> Question<'b> {
         out.principal.value.clone_from(&unread.operation);
         out.confidence = Confidence::Possible;
         out.severity = 40;
-        out.risk = vec![format!("{} could not be read ({}): it may be external", unread.operation, unread.why)];
+        out.risk =
+            vec![format!("{} could not be read ({}): it may be external", unread.operation, unread.why)];
         out.recommendation.text = match &unread.permission {
             Some(permission) => format!("Give the collecting role `{permission}` and collect again."),
             None => "Collect again, or mend the document.".to_owned(),
@@ -549,7 +373,12 @@ impl<'b> Question<'b> {
                     && w.text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
                 if is_id {
                     let mut finding = self.blank(Rule::DanglingPrincipal);
-                    finding.principal = Who { kind: "aws".to_owned(), value: w.text.clone(), account: None, assumed_other_side: false };
+                    finding.principal = Who {
+                        kind: "aws".to_owned(),
+                        value: w.text.clone(),
+                        account: None,
+                        assumed_other_side: false,
+                    };
                     finding.sources = self.source(*at).into_iter().collect();
                     finding.severity = 10;
                     finding.risk = vec!["the principal was deleted: it matches nobody".to_owned()];
@@ -565,9 +394,13 @@ impl<'b> Question<'b> {
     fn dead(&self, cells: &Cells) -> Vec<Finding> {
         let mut out = Vec::new();
         for (row, at) in self.own.iter().filter(|(row, _)| self.is_allow(*row)) {
-            let is_used = cells.all.iter().any(|cell| cell.has(*row) && crate::eval::decide::is_caller(self.bundle, &cell.request));
+            let is_used = cells
+                .all
+                .iter()
+                .any(|cell| cell.has(*row) && crate::eval::decide::is_caller(self.bundle, &cell.request));
             let is_dangling = self.statement(*at).and_then(|s| s.principal.as_ref()).is_some_and(|p| {
-                !p.values.is_empty() && p.values.iter().all(|(_, w)| w.text.starts_with("AROA") || w.text.starts_with("AIDA"))
+                !p.values.is_empty()
+                    && p.values.iter().all(|(_, w)| w.text.starts_with("AROA") || w.text.starts_with("AIDA"))
             });
             if is_used || is_dangling {
                 continue;
@@ -578,7 +411,8 @@ impl<'b> Question<'b> {
                 *kind == PrincipalKind::Aws
                     && class::accounts(&w.text).iter().any(|a| self.world.trusted.contains(a.as_str()))
             };
-            let outside = values.iter().filter(|v| !is_own(v)).map(|(_, w)| w.text.as_str()).collect::<Vec<_>>();
+            let outside =
+                values.iter().filter(|v| !is_own(v)).map(|(_, w)| w.text.as_str()).collect::<Vec<_>>();
             if outside.is_empty() && !values.is_empty() {
                 continue;
             }
@@ -611,7 +445,11 @@ fn action_rows(names: &[Actions], classes: impl Iterator<Item = usize>) -> Vec<A
             out.insert(ActionRow { name: name.clone(), access_level, unlisted: false });
         }
         if actions.has_others {
-            out.insert(ActionRow { name: "any other".to_owned(), access_level: String::new(), unlisted: true });
+            out.insert(ActionRow {
+                name: "any other".to_owned(),
+                access_level: String::new(),
+                unlisted: true,
+            });
         }
     }
     out.into_iter().collect()

@@ -5,7 +5,7 @@ mod kms;
 mod lambda;
 mod role;
 pub mod s3;
-mod shared;
+mod shares;
 pub mod tables;
 
 use crate::bundle::{Bundle, Callers, Form, Kind, Part, Unread};
@@ -36,9 +36,9 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
         "AWS::IAM::Role" => role::role(resource, around)?,
         "AWS::KMS::Key" => kms::key(resource)?,
         "AWS::Lambda::Function" => lambda::function(resource),
-        "AWS::EC2::Snapshot" => shared::ebs_snapshot(resource, around),
-        "AWS::EC2::Image" => shared::image(resource, around),
-        "AWS::RDS::DBSnapshot" | "AWS::RDS::DBClusterSnapshot" => shared::rds_snapshot(resource),
+        "AWS::EC2::Snapshot" => shares::ebs_snapshot(resource, around),
+        "AWS::EC2::Image" => shares::image(resource, around),
+        "AWS::RDS::DBSnapshot" | "AWS::RDS::DBClusterSnapshot" => shares::rds_snapshot(resource),
         kind => one_policy(resource, &tables::stand(kind)?)?,
     };
     let service = out.actions.first().and_then(|a| a.split(':').next()).unwrap_or_default();
@@ -78,7 +78,11 @@ fn unknown_yet(resource: &Resource) -> Vec<Unread> {
     let all = resource.config.iter().filter(has).map(|(operation, answer)| {
         let text = text(answer);
         let of = text.split(PLACEHOLDER).nth(1).and_then(|t| t.split('}').next()).unwrap_or_default();
-        Unread { operation: operation.clone(), permission: None, why: format!("{of} is known after apply only") }
+        Unread {
+            operation: operation.clone(),
+            permission: None,
+            why: format!("{of} is known after apply only"),
+        }
     });
     all.collect()
 }
@@ -139,7 +143,10 @@ impl Bundle {
         let (permission, why) = match resource.answer(operation) {
             Ok(Some(answer)) => return Some(answer),
             Ok(None) => (None, "it was not collected".to_owned()),
-            Err(error) if ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"].contains(&error.code.as_str()) => {
+            Err(error)
+                if ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"]
+                    .contains(&error.code.as_str()) =>
+            {
                 (Some(permission.to_owned()), error.code)
             }
             Err(error) => (None, format!("{} {}", error.code, error.message)),

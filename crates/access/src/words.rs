@@ -1,6 +1,7 @@
 //! A finding in a sentence, for people; the exact terms stand beside it.
 
 use crate::finding::{Finding, Rule};
+use crate::request::Request;
 
 /// "Anyone on the internet can read arn:aws:s3:::logs".
 #[must_use]
@@ -8,7 +9,9 @@ pub fn sentence(finding: &Finding) -> String {
     let resource = &finding.resource;
     let can = if finding.rule == Rule::HeldBack { "could" } else { "can" };
     match finding.rule {
-        Rule::Unknown => format!("Whether somebody outside can reach {resource} is not known: {}", reason(finding)),
+        Rule::Unknown => {
+            format!("Whether somebody outside can reach {resource} is not known: {}", reason(finding))
+        }
         Rule::DeadGrant => format!("A grant on {resource} does nothing: no request can use it"),
         Rule::DanglingPrincipal => format!("{resource} names {}, which was deleted", finding.principal.value),
         Rule::HeldBack => {
@@ -16,6 +19,19 @@ pub fn sentence(finding: &Finding) -> String {
         }
         _ => format!("{} {can} {} {resource}", who(finding), verb(finding)),
     }
+}
+
+/// A request without what follows from who asks and from the resource.
+#[must_use]
+pub fn in_short(request: &Request) -> String {
+    let follows = |key: &str| {
+        ["aws:principal", "aws:resource"].iter().any(|p| key.starts_with(p))
+            && !key.starts_with("aws:principaltag/")
+            || key == "kms:calleraccount"
+    };
+    let context =
+        request.context.iter().filter(|(key, _)| !follows(key)).map(|(k, v)| (k.clone(), v.clone()));
+    Request { context: context.collect(), ..request.clone() }.to_string()
 }
 
 fn reason(finding: &Finding) -> String {
@@ -37,10 +53,8 @@ fn holders(finding: &Finding) -> String {
 
 fn who(finding: &Finding) -> String {
     let value = &finding.principal.value;
-    let is_unsigned = finding
-        .witness
-        .as_ref()
-        .is_some_and(|w| matches!(w.principal, Some(crate::Principal::Anonymous)));
+    let is_unsigned =
+        finding.witness.as_ref().is_some_and(|w| matches!(w.principal, Some(crate::Principal::Anonymous)));
     match (finding.rule, finding.principal.kind.as_str()) {
         (Rule::Public | Rule::HeldBack, "federated") => format!("Any tenant of {}", provider(value)),
         (Rule::Public, _) | (Rule::HeldBack, "everyone") => match is_unsigned {
@@ -70,6 +84,9 @@ fn verb(finding: &Finding) -> &'static str {
     match finding.resource_type.as_str() {
         "AWS::IAM::Role" => return "assume",
         "AWS::KMS::Key" => return "use",
+        "AWS::Lambda::Function" if finding.actions.iter().all(|a| a.name.starts_with("lambda:Invoke")) => {
+            return "call";
+        }
         "AWS::EC2::Snapshot" | "AWS::RDS::DBSnapshot" | "AWS::RDS::DBClusterSnapshot" => return "copy",
         "AWS::EC2::Image" => return "run and copy",
         _ => {}

@@ -175,9 +175,7 @@ impl<'e> World<'e> {
                 Membership::None => values.is_none(),
                 Membership::Unknown => true,
             },
-            "aws:username" => {
-                values.is_none() || principal.arn().is_some_and(|arn| arn.contains(":user/"))
-            }
+            "aws:username" => values.is_none() || principal.arn().is_some_and(|arn| arn.contains(":user/")),
             "aws:userid" => !is_service || values.is_none(),
             _ => true,
         }
@@ -257,7 +255,8 @@ impl<'e> World<'e> {
             }
         }
         let is_set = |key: &str| request.context.contains_key(key);
-        if is_set("aws:sourceip") && ["aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip"].iter().any(|k| is_set(k))
+        if is_set("aws:sourceip")
+            && ["aws:sourcevpc", "aws:sourcevpce", "aws:vpcsourceip"].iter().any(|k| is_set(k))
         {
             return Some("a request comes over the internet or through an endpoint, not both".to_owned());
         }
@@ -280,7 +279,8 @@ impl<'e> World<'e> {
     pub fn zone(&self, zone: &Zone, harmless: &[&str], more: &[Value]) -> Result<Document, DocumentError> {
         let mut statements: Vec<Value> = Vec::new();
         let mut allow = |principal: Value, condition: Option<Value>| {
-            let mut statement = json!({"Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*"});
+            let mut statement =
+                json!({"Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*"});
             if let (Some(condition), Some(members)) = (condition, statement.as_object_mut()) {
                 members.insert("Condition".to_owned(), condition);
             }
@@ -294,7 +294,8 @@ impl<'e> World<'e> {
         if !zone.canonical.is_empty() {
             allow(json!({"CanonicalUser": zone.canonical}), None);
         }
-        let hosts: Vec<&str> = zone.services.iter().map(String::as_str).chain(harmless.iter().copied()).collect();
+        let hosts: Vec<&str> =
+            zone.services.iter().map(String::as_str).chain(harmless.iter().copied()).collect();
         if !hosts.is_empty() {
             allow(json!({"Service": hosts}), None);
         }
@@ -305,17 +306,26 @@ impl<'e> World<'e> {
             ("StringEquals", "aws:SourceOwner", json!(accounts)),
             ("ArnLike", "aws:SourceArn", json!(own)),
         ] {
-            allow(json!("*"), Some(json!({operator: {key: values}, "Bool": {"aws:PrincipalIsAWSService": "true"}})));
+            allow(
+                json!("*"),
+                Some(json!({operator: {key: values}, "Bool": {"aws:PrincipalIsAWSService": "true"}})),
+            );
         }
         if let Some(organization) = self.organization.filter(|_| zone.organization) {
             allow(json!("*"), Some(json!({"StringEquals": {"aws:PrincipalOrgID": organization.id}})));
             allow(json!("*"), Some(json!({"StringEquals": {"aws:SourceOrgID": organization.id}})));
-            allow(json!("*"), Some(json!({"ForAnyValue:StringLike": {"aws:SourceOrgPaths": format!("{}/*", organization.id)}})));
+            allow(
+                json!("*"),
+                Some(
+                    json!({"ForAnyValue:StringLike": {"aws:SourceOrgPaths": format!("{}/*", organization.id)}}),
+                ),
+            );
         }
         for tenant in &zone.federated {
             let host = tenant.provider.rsplit("oidc-provider/").next().unwrap_or_default();
             let sub = format!("{host}:sub");
-            let condition = (!tenant.subjects.is_empty()).then(|| json!({"StringLike": {sub: tenant.subjects}}));
+            let condition =
+                (!tenant.subjects.is_empty()).then(|| json!({"StringLike": {sub: tenant.subjects}}));
             allow(json!({"Federated": tenant.provider}), condition);
         }
         statements.extend(more.iter().cloned());

@@ -91,7 +91,9 @@ fn an_estate_folder_and_who_can_reach_it() {
             r#"{{"GetBucketPolicy": {policy}, "GetBucketAcl": {{"Owner": {{"ID": "own"}}, "Grants": []}}, "GetPublicAccessBlock": {block}, "GetBucketOwnershipControls": {{}}}}"#
         )
     };
-    let policy = |name: &str| format!(r#"{{"Policy": "{{\"Version\": \"2012-10-17\", {}}}"}}"#, open.replace("NAME", name));
+    let policy = |name: &str| {
+        format!(r#"{{"Policy": "{{\"Version\": \"2012-10-17\", {}}}"}}"#, open.replace("NAME", name))
+    };
     bucket("open", &config(&policy("open"), "{}"));
     bucket(
         "held",
@@ -99,7 +101,8 @@ fn an_estate_folder_and_who_can_reach_it() {
     );
     bucket("closed", &config("{}", "{}"));
     let dir = scratch.path().join("estate").display().to_string();
-    let external = |more: &[&str]| avouch(&scratch, &[&["access", "external", "--estate", &dir][..], more].concat());
+    let external =
+        |more: &[&str]| avouch(&scratch, &[&["access", "external", "--estate", &dir][..], more].concat());
 
     external(&[]).ok().says("can read arn:aws:s3:::open").says("this works").says("line ").says("change");
     external(&["--all"]).ok().says("held-back").says("RestrictPublicBuckets");
@@ -153,7 +156,10 @@ fn a_public_policy_fails_a_pipeline() {
         )
     };
     let open = put("open.json", &statement(""));
-    let bound = put("bound.json", &statement(r#", "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}"#));
+    let bound = put(
+        "bound.json",
+        &statement(r#", "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}"#),
+    );
     let check = |policy: &str, more: &[&str]| {
         let base = ["access", "check", "no-public-access", "--resource-type", "AWS::SQS::Queue", policy];
         avouch(&scratch, &[&base[..], more].concat())
@@ -161,7 +167,17 @@ fn a_public_policy_fails_a_pipeline() {
     check(&open, &[]).exits(1).says("FAIL").says("sqs:SendMessage");
     check(&bound, &[]).exits(0).says("pass");
     check(&open, &["-o", "sarif"]).exits(1).says("access.public");
-    avouch(&scratch, &["access", "check", "no-public-access", "--resource-type", "AWS::Nothing", &open]).exits(2).says("hint:");
+    avouch(&scratch, &["access", "check", "no-public-access", "--resource-type", "AWS::Nothing", &open])
+        .exits(2)
+        .says("hint:");
 
+    let odd = put(
+        "odd.json",
+        &statement("").replace("\"Allow\"", "\"allow\"").replace("sqs:SendMessage", "sqs:SendMesage"),
+    );
+    let validate = |more: &[&str]| avouch(&scratch, &[&["access", "validate", &odd][..], more].concat());
+    validate(&[]).exits(1).says("error").says("odd.json:1:");
+    validate(&["--fail-on", "never"]).exits(0);
+    validate(&["-o", "sarif"]).exits(1).says("access.validate.");
     avouch(&scratch, &["access", "collect-commands", "--region", "eu-west-1"]).ok().says("get-bucket-policy");
 }

@@ -1,7 +1,7 @@
 //! What holds a request back, and what a finding does not cover (access.md 10.4, 11).
 
-use super::{Actions, Question};
 use super::group::{Group, Key};
+use super::{Actions, Question};
 use crate::eval::decide::{Blocker, decide};
 use crate::finding::{Confidence, Exactness, Finding, Rule, Source, Test};
 use crate::policy::{Statement, Words};
@@ -79,7 +79,8 @@ impl Question<'_> {
         out.actions = super::action_rows(names, of.iter().map(|c| c.action));
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
         out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
-        out.held_back_by = minimal.iter().map(|set| set.iter().filter_map(|b| self.blocker_source(b)).collect()).collect();
+        out.held_back_by =
+            minimal.iter().map(|set| set.iter().filter_map(|b| self.blocker_source(b)).collect()).collect();
         // The request that would be allowed.
         let would = of.iter().map(|cell| self.spoken(cell, names)).find(|request| {
             let decision = decide(self.bundle, request);
@@ -99,14 +100,19 @@ impl Question<'_> {
 
     /// What Deny statements and control policies cut out of a group, in their words.
     pub(super) fn residue(&self, cells: &Cells, group: &Group) -> Vec<BTreeMap<String, Vec<Test>>> {
-        let cut: BTreeSet<Blocker> =
-            group.held.iter().filter_map(|at| cells.all.get(*at)).flat_map(|cell| self.blockers(cell)).collect();
+        let cut: BTreeSet<Blocker> = group
+            .held
+            .iter()
+            .filter_map(|at| cells.all.get(*at))
+            .flat_map(|cell| self.blockers(cell))
+            .collect();
         let mut out: Vec<BTreeMap<String, Vec<Test>>> = Vec::new();
         for blocker in cut {
             let words = match &blocker {
                 Blocker::Denied(at) => self.statement(*at).map(in_words).unwrap_or_default(),
                 Blocker::Level(level) => {
-                    let tests = vec![Test { operator: "allows it".to_owned(), values: vec!["no policy".to_owned()] }];
+                    let tests =
+                        vec![Test { operator: "allows it".to_owned(), values: vec!["no policy".to_owned()] }];
                     BTreeMap::from([(format!("control policies of level {}", level + 1), tests)])
                 }
                 Blocker::Stop(stop) => {

@@ -3,8 +3,8 @@
 use super::Question;
 use crate::finding::Rule;
 use crate::policy::{Base, Condition};
-use crate::services::tables;
 use crate::request::{Principal, Request};
+use crate::services::tables;
 use crate::symbolic::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,7 +24,9 @@ impl Question<'_> {
     pub(super) fn class(&self, request: &Request, is_small: bool) -> Rule {
         match self.bound(request) {
             Some(rule) => rule,
-            None if self.is_from_endpoint(request) || (is_small && address(request).is_some()) => Rule::Network,
+            None if self.is_from_endpoint(request) || (is_small && address(request).is_some()) => {
+                Rule::Network
+            }
             None => Rule::Public,
         }
     }
@@ -34,8 +36,11 @@ impl Question<'_> {
         let value = |key: &str| request.context.get(key).and_then(|v| v.first()).map(String::as_str);
         // Through an access point of a named account: its policy decides, and it is not seen from here.
         let is_bucket = !self.bundle.fixed.contains_key("s3:dataaccesspointaccount");
-        let through = value("s3:dataaccesspointaccount").is_some_and(|v| self.is_written("s3:dataaccesspointaccount", v))
-            || value("s3:dataaccesspointarn").and_then(|v| v.split(':').nth(4)).is_some_and(|a| self.is_named(a));
+        let through = value("s3:dataaccesspointaccount")
+            .is_some_and(|v| self.is_written("s3:dataaccesspointaccount", v))
+            || value("s3:dataaccesspointarn")
+                .and_then(|v| v.split(':').nth(4))
+                .is_some_and(|a| self.is_named(a));
         if is_bucket && through {
             return Some(Rule::Account);
         }
@@ -87,7 +92,9 @@ impl Question<'_> {
     /// Whether a value stands in a document as it is: the only one that fits.
     fn is_written(&self, key: &str, value: &str) -> bool {
         self.conditions(key).any(|c| {
-            c.values.iter().any(|w| w.text == value && !(c.operator.has_wildcards() && w.text.contains(['*', '?'])))
+            c.values
+                .iter()
+                .any(|w| w.text == value && !(c.operator.has_wildcards() && w.text.contains(['*', '?'])))
         })
     }
 
@@ -127,10 +134,15 @@ impl Question<'_> {
                 return None;
             }
         }
-        let claims = request.context.iter().filter_map(|(key, values)| Some((key, key.strip_prefix(&prefix)?, values)));
+        let claims = request
+            .context
+            .iter()
+            .filter_map(|(key, values)| Some((key, key.strip_prefix(&prefix)?, values)));
         claims
             .into_iter()
-            .any(|(key, claim, values)| values.iter().any(|value| self.is_bound_claim(host, key, claim, value)))
+            .any(|(key, claim, values)| {
+                values.iter().any(|value| self.is_bound_claim(host, key, claim, value))
+            })
             .then_some(Rule::Federated)
     }
 
@@ -244,7 +256,10 @@ mod tests {
 
     #[test]
     fn accounts_in_texts() {
-        assert_eq!(accounts("arn:aws:iam::111122223333:role/444455556666x"), BTreeSet::from(["111122223333".to_owned(), "444455556666".to_owned()]));
+        assert_eq!(
+            accounts("arn:aws:iam::111122223333:role/444455556666x"),
+            BTreeSet::from(["111122223333".to_owned(), "444455556666".to_owned()])
+        );
         assert!(accounts("1111222233334").is_empty());
     }
 

@@ -1,8 +1,8 @@
 //! Cells put together: one group for each grant, each principal it names, and each value that says who that is.
 
 use super::{Actions, Atom, Question};
-use crate::eval::decide::{At, is_caller};
 use crate::bundle::{Kind, Stop};
+use crate::eval::decide::{At, is_caller};
 use crate::finding::{Rule, Test, Who};
 use crate::policy::{PrincipalKind, Quantifier, Statement};
 use crate::symbolic::{Cell, Cells};
@@ -37,7 +37,9 @@ pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions]) 
             continue;
         }
         let blockers = question.blockers(cell);
-        for (row, statement) in question.own.iter().filter(|(row, _)| question.is_allow(*row) && cell.has(*row)) {
+        for (row, statement) in
+            question.own.iter().filter(|(row, _)| question.is_allow(*row) && cell.has(*row))
+        {
             let _ = row;
             let is_stopped = question.stop(*statement).is_some();
             for key in question.keys(cell, *statement) {
@@ -107,7 +109,9 @@ impl Question<'_> {
     /// Whether the resource that a cell asks for is one that its actions know.
     pub(super) fn is_real(&self, cell: &Cell, names: &[Actions]) -> bool {
         let Some(of) = names.get(cell.action) else { return true };
-        of.has_others || of.names.is_empty() || of.names.iter().any(|n| self.bundle.takes(n, &cell.request.resource))
+        of.has_others
+            || of.names.is_empty()
+            || of.names.iter().any(|n| self.bundle.takes(n, &cell.request.resource))
     }
 
     /// The groups that a cell is in by one grant.
@@ -150,20 +154,36 @@ impl Question<'_> {
                 out.entry(key.clone()).or_default().push(test);
                 out
             };
-            out = out.iter().flat_map(|base| options.iter().map(|v| with(base, v)).collect::<Vec<_>>()).collect();
+            out = out
+                .iter()
+                .flat_map(|base| options.iter().map(|v| with(base, v)).collect::<Vec<_>>())
+                .collect();
         }
         who.into_iter()
-            .flat_map(|who| out.iter().map(move |condition| Key { who: who.clone(), condition: condition.clone() }).collect::<Vec<_>>())
+            .flat_map(|who| {
+                out.iter()
+                    .map(move |condition| Key { who: who.clone(), condition: condition.clone() })
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 
     /// Principals of a grant that a cell's caller is.
     fn who(&self, cell: &Cell, statement: &Statement) -> Vec<Who> {
-        let everyone = || Who { kind: "everyone".to_owned(), value: "*".to_owned(), account: None, assumed_other_side: false };
-        let Some(listed) = statement.principal.as_ref().filter(|p| !p.negated) else { return vec![everyone()] };
-        if listed.values.iter().any(|(kind, w)| {
-            w.text == "*" && matches!(kind, PrincipalKind::Everyone | PrincipalKind::Aws)
-        }) {
+        let everyone = || Who {
+            kind: "everyone".to_owned(),
+            value: "*".to_owned(),
+            account: None,
+            assumed_other_side: false,
+        };
+        let Some(listed) = statement.principal.as_ref().filter(|p| !p.negated) else {
+            return vec![everyone()];
+        };
+        if listed
+            .values
+            .iter()
+            .any(|(kind, w)| w.text == "*" && matches!(kind, PrincipalKind::Everyone | PrincipalKind::Aws))
+        {
             return vec![everyone()];
         }
         let mut out = BTreeSet::new();
@@ -179,7 +199,12 @@ impl Question<'_> {
                     PrincipalKind::CanonicalUser => "canonical",
                 };
                 let account = account.filter(|_| kind == "aws");
-                out.insert(Who { kind: kind.to_owned(), value: text.clone(), account, assumed_other_side: false });
+                out.insert(Who {
+                    kind: kind.to_owned(),
+                    value: text.clone(),
+                    account,
+                    assumed_other_side: false,
+                });
             }
         }
         out.into_iter().collect()

@@ -86,12 +86,19 @@ pub(super) fn advice(finding: &Finding, bundle: &Bundle) -> Recommendation {
             format!("In {place} test a claim that belongs to you alone, as the `sub` of your organisation.")
         }
         Rule::Public | Rule::Network => {
-            format!("In {place} name the principals that need it, or remove it; `\"AWS\": \"{own}\"` keeps it in this account.")
+            format!(
+                "In {place} name the principals that need it, or remove it; `\"AWS\": \"{own}\"` keeps it in this account."
+            )
         }
         Rule::ConfusedDeputy => {
-            format!("In {place} add `\"StringEquals\": {{\"aws:SourceAccount\": \"{own}\"}}` to the condition.")
+            format!(
+                "In {place} add `\"StringEquals\": {{\"aws:SourceAccount\": \"{own}\"}}` to the condition."
+            )
         }
-        _ => format!("If `{}` shall not have it, remove it from {place}; else record who decided so.", finding.principal.value),
+        _ => format!(
+            "If `{}` shall not have it, remove it from {place}; else record who decided so.",
+            finding.principal.value
+        ),
     };
     Recommendation { text, patch: None }
 }

@@ -122,7 +122,8 @@ impl std::fmt::Display for Operator {
             Base::IpAddress => ("", "IpAddress"),
             Base::Null => ("", "Null"),
         };
-        let (first, second) = if before.is_empty() && self.negated { ("Not", after) } else { (before, after) };
+        let (first, second) =
+            if before.is_empty() && self.negated { ("Not", after) } else { (before, after) };
         let not = if self.negated && !before.is_empty() { "Not" } else { "" };
         let if_exists = if self.if_exists { "IfExists" } else { "" };
         write!(f, "{first}{not}{second}{if_exists}")
@@ -160,7 +161,14 @@ mod tests {
         let any = Operator { quantifier: Quantifier::ForAnyValue, if_exists: true, ..plain };
         assert_eq!(read("ForAnyValue:StringLikeIfExists"), any);
         assert_eq!(read("ArnEquals"), read("ArnLike"));
-        for name in ["StringNotLikeIfExists", "ForAnyValue:StringEquals", "NotIpAddress", "Bool", "Null", "DateLessThan"] {
+        for name in [
+            "StringNotLikeIfExists",
+            "ForAnyValue:StringEquals",
+            "NotIpAddress",
+            "Bool",
+            "Null",
+            "DateLessThan",
+        ] {
             assert_eq!(read(name).to_string(), name);
         }
         for bad in ["", "StringLikes", "ForSome:StringLike", "NullIfExists", "ForAllValues:Null", "NotBool"] {

@@ -16,8 +16,13 @@ pub(super) fn key(resource: &Resource) -> Option<Bundle> {
     out.forms = vec![Form { name: String::new(), pattern: resource.arn.clone() }];
     out.policy(resource, "GetKeyPolicy", "/Policy", "kms:GetKeyPolicy");
     let grants = out.answer(resource, "ListGrants", "kms:ListGrants");
-    let statements: Vec<Value> =
-        grants.and_then(|a| a.get("Grants")).and_then(Value::as_array).into_iter().flatten().flat_map(grant).collect();
+    let statements: Vec<Value> = grants
+        .and_then(|a| a.get("Grants"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .flat_map(grant)
+        .collect();
     out.made(Kind::Grant, "ListGrants", &statements);
     Some(out)
 }
@@ -39,7 +44,8 @@ fn grant(grant: &Value) -> Vec<Value> {
             condition.insert(format!("kms:EncryptionContext:{key}"), value.clone());
         }
     }
-    let mut out = json!({"Effect": "Allow", "Principal": principal(grantee), "Action": actions, "Resource": "*"});
+    let mut out =
+        json!({"Effect": "Allow", "Principal": principal(grantee), "Action": actions, "Resource": "*"});
     if let (Some(members), Some(id)) = (out.as_object_mut(), text("GrantId")) {
         members.insert("Sid".to_owned(), json!(id));
         if !condition.is_empty() {

@@ -22,11 +22,17 @@ pub(super) fn role(resource: &Resource, around: &Surroundings<'_>) -> Option<Bun
 /// Whether a pool that the trust policy names lets in guests. A pool that is not known may do so.
 fn lets_guests_in(bundle: &Bundle, around: &Surroundings<'_>) -> bool {
     let conditions = bundle.parts.iter().flat_map(|p| &p.document.statements).flat_map(|s| &s.conditions);
-    let mut pools = conditions.filter(|c| c.name() == "cognito-identity.amazonaws.com:aud").flat_map(|c| &c.values);
+    let mut pools =
+        conditions.filter(|c| c.name() == "cognito-identity.amazonaws.com:aud").flat_map(|c| &c.values);
     pools.any(|pool| {
         let region = pool.text.split(':').next().unwrap_or_default();
         let arn = format!("arn:aws:cognito-identity:{region}:{}:identitypool/{}", bundle.account, pool.text);
-        let known = around.find("AWS::Cognito::IdentityPool", &arn).and_then(|r| r.answer("DescribeIdentityPool").ok().flatten());
-        known.and_then(|a| a.get("AllowUnauthenticatedIdentities")).and_then(serde_json::Value::as_bool).unwrap_or(true)
+        let known = around
+            .find("AWS::Cognito::IdentityPool", &arn)
+            .and_then(|r| r.answer("DescribeIdentityPool").ok().flatten());
+        known
+            .and_then(|a| a.get("AllowUnauthenticatedIdentities"))
+            .and_then(serde_json::Value::as_bool)
+            .unwrap_or(true)
     })
 }

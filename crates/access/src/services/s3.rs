@@ -23,7 +23,12 @@ fn switches(answer: Option<&Value>) -> Switches {
 }
 
 /// What the account, the bucket and the access point say together: the strictest counts.
-fn together(resource: &Resource, around: &Surroundings<'_>, out: &mut Bundle, own: Option<&Value>) -> Switches {
+fn together(
+    resource: &Resource,
+    around: &Surroundings<'_>,
+    out: &mut Bundle,
+    own: Option<&Value>,
+) -> Switches {
     let account = around.account(&resource.account).map(|a| a.answer("GetPublicAccessBlock"));
     let is_known = matches!(account, Some(Ok(Some(_)))) && own.is_some();
     let of_account = switches(account.and_then(Result::ok).flatten());
@@ -143,7 +148,8 @@ fn acl(resource: &Resource, out: &mut Bundle, switches: Switches) {
                 continue;
             }
             let resource = format!("{}{behind}", resource.arn);
-            let mut statement = json!({"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": resource});
+            let mut statement =
+                json!({"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": resource});
             if let (Some(condition), Some(members)) = (&condition, statement.as_object_mut()) {
                 members.insert("Condition".to_owned(), condition.clone());
             }
@@ -155,7 +161,9 @@ fn acl(resource: &Resource, out: &mut Bundle, switches: Switches) {
             });
         }
     }
-    if let Some(mut part) = Part::made(Kind::Acl, "GetBucketAcl", &statements).filter(|_| !statements.is_empty()) {
+    if let Some(mut part) =
+        Part::made(Kind::Acl, "GetBucketAcl", &statements).filter(|_| !statements.is_empty())
+    {
         part.stopped_by = stops;
         out.parts.push(part);
     }
@@ -199,7 +207,10 @@ pub(super) fn access_point(resource: &Resource, around: &Surroundings<'_>) -> Bu
 #[must_use]
 pub fn aws_public(document: &Document) -> Option<String> {
     let open = document.statements.iter().find(|s| s.effect == Effect::Allow && !is_limited(document, s))?;
-    Some(format!("AWS's rule counts statement {} as public: neither its principal nor a condition has fixed values only", open.index))
+    Some(format!(
+        "AWS's rule counts statement {} as public: neither its principal nor a condition has fixed values only",
+        open.index
+    ))
 }
 
 /// A value without wildcard and variable.
@@ -237,15 +248,25 @@ const FIXED: [&str; 13] = [
 fn is_fixed_condition(condition: &Condition) -> bool {
     let operator = condition.operator;
     let key = condition.name();
-    let is_test = matches!(operator.base, Base::StringEquals | Base::StringEqualsIgnoreCase | Base::StringLike | Base::Arn);
+    let is_test = matches!(
+        operator.base,
+        Base::StringEquals | Base::StringEqualsIgnoreCase | Base::StringLike | Base::Arn
+    );
     if !is_test || operator.negated || operator.if_exists || operator.quantifier == Quantifier::ForAllValues {
         return false;
     }
     condition.values.iter().all(|w| match key.as_str() {
         // Outside the sessions of a role (`AROA…:*`) an id with a wildcard is no fixed value.
-        "aws:userid" => is_fixed(&w.text) || (w.text.ends_with(":*") && w.text.starts_with("ARO") && is_fixed(w.text.trim_end_matches('*'))),
+        "aws:userid" => {
+            is_fixed(&w.text)
+                || (w.text.ends_with(":*")
+                    && w.text.starts_with("ARO")
+                    && is_fixed(w.text.trim_end_matches('*')))
+        }
         // The name may be a wildcard where the account is fixed.
-        "s3:dataaccesspointarn" => w.text.split(':').nth(4).is_some_and(|account| account.len() == 12 && is_fixed(account)),
+        "s3:dataaccesspointarn" => {
+            w.text.split(':').nth(4).is_some_and(|account| account.len() == 12 && is_fixed(account))
+        }
         key => FIXED.contains(&key) && is_fixed(&w.text),
     })
 }
@@ -273,7 +294,9 @@ fn delegation(resource: &Resource, around: &Surroundings<'_>, out: &mut Bundle, 
     let bucket = name.and_then(|name| around.find("AWS::S3::Bucket", &format!("arn:aws:s3:::{name}")));
     let text = bucket.map(|b| b.answer("GetBucketPolicy").ok().flatten());
     let Some(Some(answer)) = text else {
-        out.notes.push("The bucket's own policy was not read; it is taken to delegate to the access point.".to_owned());
+        out.notes.push(
+            "The bucket's own policy was not read; it is taken to delegate to the access point.".to_owned(),
+        );
         return;
     };
     let part = match answer.get("Policy").and_then(Value::as_str) {

@@ -96,7 +96,9 @@ pub fn is_inside(host: &str, context: &str) -> bool {
     }
     let parts: Vec<&str> = host.split('.').collect();
     match parts.as_slice() {
-        [service, _, rest @ ..] if rest.len() >= 2 => known(&format!("{service}.{}", rest.join("."))) == Some(true),
+        [service, _, rest @ ..] if rest.len() >= 2 => {
+            known(&format!("{service}.{}", rest.join("."))) == Some(true)
+        }
         _ => false,
     }
 }
@@ -131,7 +133,9 @@ pub(super) struct Stand {
 /// The row of a kind.
 pub(super) fn stand(kind: &str) -> Option<Stand> {
     let row = |columns: Vec<&'static str>| {
-        let [kind, _, operation, pointer, _, prefixes, resources, ..] = columns.as_slice() else { return None };
+        let [kind, _, operation, pointer, _, prefixes, resources, ..] = columns.as_slice() else {
+            return None;
+        };
         let list = |text: &'static str| text.split(',').map(str::trim).collect::<Vec<_>>();
         Some(Stand { kind, operation, pointer, prefixes: list(prefixes), resources: list(resources) })
     };
@@ -157,13 +161,17 @@ mod tests {
         ] {
             assert_eq!(binds(github, "sub", text, has_wildcards), is_bound, "{text}");
         }
-        assert!(!binds(github, "aud", "sts.amazonaws.com", false) && binds(github, "repository_id", "1", false));
+        assert!(
+            !binds(github, "aud", "sts.amazonaws.com", false) && binds(github, "repository_id", "1", false)
+        );
     }
 
     #[test]
     fn deputies() {
         assert!(is_inside("ec2.amazonaws.com", "trust") && is_inside("lambda.amazonaws.com", "trust"));
-        assert!(!is_inside("cloudtrail.amazonaws.com", "resource") && !is_inside("new.amazonaws.com", "resource"));
+        assert!(
+            !is_inside("cloudtrail.amazonaws.com", "resource") && !is_inside("new.amazonaws.com", "resource")
+        );
     }
 
     #[test]

@@ -235,7 +235,9 @@ fn fits(pattern: &[Token], text: &[char]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, None) => true,
         (Some((Token::Any, [])), _) => true,
-        (Some((Token::Any, rest)), _) => (0..=text.len()).rev().any(|at| fits(rest, text.get(at..).unwrap_or_default())),
+        (Some((Token::Any, rest)), _) => {
+            (0..=text.len()).rev().any(|at| fits(rest, text.get(at..).unwrap_or_default()))
+        }
         (Some((Token::One, rest)), Some((_, behind))) => fits(rest, behind),
         (Some((Token::Char(a), rest)), Some((b, behind))) => a == b && fits(rest, behind),
         _ => false,
@@ -259,8 +261,11 @@ fn all_dimensions<const W: usize>(
     let mut widened = None;
     let mut out = vec![resources(parts, variables, cache)?];
     let callers = principal_classes::<W>(parts, &IS, variables, cache)?;
-    let mut who: Vec<Joint<W>> =
-        callers.iter().enumerate().map(|(kind, (mask, _))| Joint { mask: *mask, kind, values: None }).collect();
+    let mut who: Vec<Joint<W>> = callers
+        .iter()
+        .enumerate()
+        .map(|(kind, (mask, _))| Joint { mask: *mask, kind, values: None })
+        .collect();
     // Of a request it is known whether it came over the internet (1), through an endpoint (2), or neither (0).
     let mut network: Vec<Joint<W>> = vec![Joint { mask: Mask::ALL, kind: 0, values: None }];
     for (key, conditions) in &keys {
@@ -272,7 +277,8 @@ fn all_dimensions<const W: usize>(
         classes.retain(|(_, values)| world.is_possible(key, values.as_deref()));
         if TIME.contains(&key.as_str()) {
             // There is one clock, and it does not go back.
-            classes.retain(|(_, values)| values.as_ref().is_some_and(|v| v.iter().all(|v| world.is_to_come(v))));
+            classes
+                .retain(|(_, values)| values.as_ref().is_some_and(|v| v.iter().all(|v| world.is_to_come(v))));
         }
         if OF_CALLER.contains(&key.as_str()) {
             who = joined(&who, key, classes, |kind, of| {

@@ -73,10 +73,20 @@ pub fn found(resources: Vec<Resource>, rcps: Vec<OrganizationPolicy>) -> Vec<Fin
 fn check(resource: Resource, expect: &[(Rule, &str)]) {
     let found = found(vec![resource], Vec::new());
     let told: Vec<(Rule, &str)> = found.iter().map(|f| (f.rule, f.principal.value.as_str())).collect();
-    let witnesses: Vec<String> = found.iter().map(|f| format!("{:?} {}", f.confidence, f.witness.as_ref().map(ToString::to_string).unwrap_or_default())).collect();
+    let witnesses: Vec<String> = found
+        .iter()
+        .map(|f| {
+            format!("{:?} {}", f.confidence, f.witness.as_ref().map(ToString::to_string).unwrap_or_default())
+        })
+        .collect();
     assert_eq!(told, expect, "{witnesses:#?}");
     for f in &found {
-        assert!(f.confidence == Confidence::Confirmed || f.rule == Rule::Unknown, "{:?}: {:?}", f.rule, f.witness);
+        assert!(
+            f.confidence == Confidence::Confirmed || f.rule == Rule::Unknown,
+            "{:?}: {:?}",
+            f.rule,
+            f.witness
+        );
     }
 }
 
@@ -96,21 +106,44 @@ fn principals_and_conditions() {
     let org = |id: &str| json!({"StringEquals": {"aws:PrincipalOrgID": id}});
     check_policy(&[allow(all.clone(), get, org("o-exampleorg1"))], &[]);
     check_policy(&[allow(all.clone(), get, org("o-foreign1234"))], &[(Rule::Organization, "*")]);
-    check_policy(&[allow(all.clone(), get, json!({"StringLike": {"aws:PrincipalOrgID": "*"}}))], &[(Rule::Public, "*")]);
+    check_policy(
+        &[allow(all.clone(), get, json!({"StringLike": {"aws:PrincipalOrgID": "*"}}))],
+        &[(Rule::Public, "*")],
+    );
     let ip = |ranges: &[&str]| json!({"IpAddress": {"aws:SourceIp": ranges}});
     check_policy(&[allow(all.clone(), get, ip(&["203.0.113.0/24"]))], &[(Rule::Network, "*")]);
     check_policy(&[allow(all.clone(), get, ip(&["0.0.0.0/1", "128.0.0.0/1"]))], &[(Rule::Public, "*")]);
     check_policy(&[allow(all.clone(), get, ip(&["10.0.0.0/8", "::/0"]))], &[(Rule::Public, "*")]);
-    check_policy(&[allow(all.clone(), get, json!({"StringEquals": {"aws:SourceVpce": "vpce-1"}}))], &[(Rule::Network, "*")]);
-    check_policy(&[allow(all.clone(), get, json!({"StringEquals": {"aws:Referer": "x"}}))], &[(Rule::Public, "*")]);
-    check_policy(&[allow(all.clone(), get, json!({"StringEquals": {"aws:ResourceAccount": OWN}}))], &[(Rule::Public, "*")]);
     check_policy(
-        &[allow(all.clone(), get, json!({})), statement("Deny", all.clone(), "s3:*", json!({"StringNotEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}))],
+        &[allow(all.clone(), get, json!({"StringEquals": {"aws:SourceVpce": "vpce-1"}}))],
+        &[(Rule::Network, "*")],
+    );
+    check_policy(
+        &[allow(all.clone(), get, json!({"StringEquals": {"aws:Referer": "x"}}))],
+        &[(Rule::Public, "*")],
+    );
+    check_policy(
+        &[allow(all.clone(), get, json!({"StringEquals": {"aws:ResourceAccount": OWN}}))],
+        &[(Rule::Public, "*")],
+    );
+    check_policy(
+        &[
+            allow(all.clone(), get, json!({})),
+            statement(
+                "Deny",
+                all.clone(),
+                "s3:*",
+                json!({"StringNotEquals": {"aws:PrincipalOrgID": "o-exampleorg1"}}),
+            ),
+        ],
         &[(Rule::HeldBack, "*")],
     );
     let role = format!("arn:aws:iam::{FOREIGN}:role/{OWN}");
     check_policy(&[allow(json!({"AWS": role}), get, json!({}))], &[(Rule::Account, role.as_str())]);
-    check_policy(&[allow(json!({"AWS": "AROAEXAMPLEID1234567"}), get, json!({}))], &[(Rule::DanglingPrincipal, "AROAEXAMPLEID1234567")]);
+    check_policy(
+        &[allow(json!({"AWS": "AROAEXAMPLEID1234567"}), get, json!({}))],
+        &[(Rule::DanglingPrincipal, "AROAEXAMPLEID1234567")],
+    );
 }
 
 #[test]
@@ -119,10 +152,19 @@ fn block_public_access() {
     let open = policy(&[allow(json!("*"), "s3:GetObject", json!({}))]);
     check(bucket(open.clone(), on("BlockPublicPolicy")), &[(Rule::Public, "*")]);
     // Services stay, and anybody can make one call.
-    check(bucket(open.clone(), on("RestrictPublicBuckets")), &[(Rule::ConfusedDeputy, "*"), (Rule::HeldBack, "*")]);
+    check(
+        bucket(open.clone(), on("RestrictPublicBuckets")),
+        &[(Rule::ConfusedDeputy, "*"), (Rule::HeldBack, "*")],
+    );
     // Cross-account access through a public policy dies as well; alone it does not.
-    let both = policy(&[allow(json!("*"), "s3:GetObject", json!({})), allow(json!({"AWS": FOREIGN}), "s3:PutObject", json!({}))]);
-    check(bucket(both, on("RestrictPublicBuckets")), &[(Rule::ConfusedDeputy, "*"), (Rule::HeldBack, FOREIGN), (Rule::HeldBack, "*")]);
+    let both = policy(&[
+        allow(json!("*"), "s3:GetObject", json!({})),
+        allow(json!({"AWS": FOREIGN}), "s3:PutObject", json!({})),
+    ]);
+    check(
+        bucket(both, on("RestrictPublicBuckets")),
+        &[(Rule::ConfusedDeputy, "*"), (Rule::HeldBack, FOREIGN), (Rule::HeldBack, "*")],
+    );
     let named = policy(&[allow(json!({"AWS": FOREIGN}), "s3:PutObject", json!({}))]);
     check(bucket(named, on("RestrictPublicBuckets")), &[(Rule::Account, FOREIGN)]);
     let acl = |grantee: Value| json!({"GetBucketPolicy": {}, "GetBucketAcl": {"Owner": {"ID": "own"}, "Grants": [{"Grantee": grantee, "Permission": "READ"}]}});
@@ -130,7 +172,10 @@ fn block_public_access() {
     let nothing = policy(&[]);
     check(bucket(nothing.clone(), everybody.clone()), &[(Rule::Public, "*")]);
     check(bucket(nothing.clone(), acl(json!({"Type": "CanonicalUser", "ID": "own"}))), &[]);
-    check(bucket(nothing.clone(), acl(json!({"Type": "CanonicalUser", "ID": "other"}))), &[(Rule::Canonical, "other")]);
+    check(
+        bucket(nothing.clone(), acl(json!({"Type": "CanonicalUser", "ID": "other"}))),
+        &[(Rule::Canonical, "other")],
+    );
     let mut ignored = everybody.as_object().unwrap().clone();
     ignored.extend(on("IgnorePublicAcls").as_object().unwrap().clone());
     check(bucket(nothing.clone(), Value::Object(ignored)), &[(Rule::HeldBack, "*")]);
@@ -148,13 +193,19 @@ fn trust(principal: Value, action: &str, condition: Value) -> Resource {
         statement["Condition"] = condition;
     }
     let arn = format!("arn:aws:iam::{OWN}:role/r");
-    resource("AWS::IAM::Role", &arn, OWN, json!({"GetRole": {"Role": {"AssumeRolePolicyDocument": policy(&[statement])}}}))
+    resource(
+        "AWS::IAM::Role",
+        &arn,
+        OWN,
+        json!({"GetRole": {"Role": {"AssumeRolePolicyDocument": policy(&[statement])}}}),
+    )
 }
 
 #[test]
 fn roles() {
     let provider = format!("arn:aws:iam::{OWN}:oidc-provider/token.actions.githubusercontent.com");
-    let github = |condition: Value| trust(json!({"Federated": provider}), "sts:AssumeRoleWithWebIdentity", condition);
+    let github =
+        |condition: Value| trust(json!({"Federated": provider}), "sts:AssumeRoleWithWebIdentity", condition);
     let key = |claim: &str| format!("token.actions.githubusercontent.com:{claim}");
     let public = [(Rule::Public, provider.as_str())];
     let federated = [(Rule::Federated, provider.as_str())];
@@ -167,27 +218,45 @@ fn roles() {
     check(github(json!({"StringLike": {key("sub"): "repo:org/*"}})), &federated);
     check(github(json!({"StringEquals": {key("repository_id"): "123"}})), &federated);
     check(trust(json!({"AWS": "*"}), "sts:AssumeRole", json!({})), &[(Rule::Public, "*")]);
-    check(trust(json!({"AWS": "*"}), "sts:AssumeRole", json!({"StringEquals": {"sts:ExternalId": "x"}})), &[(Rule::Public, "*")]);
+    check(
+        trust(json!({"AWS": "*"}), "sts:AssumeRole", json!({"StringEquals": {"sts:ExternalId": "x"}})),
+        &[(Rule::Public, "*")],
+    );
     check(trust(json!({"Service": "ec2.amazonaws.com"}), "sts:AssumeRole", json!({})), &[]);
-    let service = |condition: Value| trust(json!({"Service": "brandnew.amazonaws.com"}), "sts:AssumeRole", condition);
+    let service =
+        |condition: Value| trust(json!({"Service": "brandnew.amazonaws.com"}), "sts:AssumeRole", condition);
     check(service(json!({})), &[(Rule::ConfusedDeputy, "brandnew.amazonaws.com")]);
     check(service(json!({"StringEquals": {"aws:SourceAccount": OWN}})), &[]);
-    check(service(json!({"ArnLike": {"aws:SourceArn": format!("arn:aws:brandnew:eu-west-1:{OWN}:thing/*")}})), &[]);
-    check(service(json!({"StringEquals": {"aws:SourceAccount": FOREIGN}})), &[(Rule::ConfusedDeputy, "brandnew.amazonaws.com")]);
+    check(
+        service(json!({"ArnLike": {"aws:SourceArn": format!("arn:aws:brandnew:eu-west-1:{OWN}:thing/*")}})),
+        &[],
+    );
+    check(
+        service(json!({"StringEquals": {"aws:SourceAccount": FOREIGN}})),
+        &[(Rule::ConfusedDeputy, "brandnew.amazonaws.com")],
+    );
 }
 
 #[test]
 fn resource_control_policies() {
     let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*",
         "Condition": {"StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-exampleorg1"}, "BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}}]});
-    let rcp = OrganizationPolicy { id: "p-1".into(), name: String::new(), targets: vec!["r-ab12".into()], document: document.to_string() };
+    let rcp = OrganizationPolicy {
+        id: "p-1".into(),
+        name: String::new(),
+        targets: vec!["r-ab12".into()],
+        document: document.to_string(),
+    };
     let open = bucket(policy(&[allow(json!({"AWS": FOREIGN}), "s3:GetObject", json!({}))]), json!({}));
     let held = found(vec![open.clone()], vec![rcp.clone()]);
     assert_eq!(held.iter().map(|f| f.rule).collect::<Vec<_>>(), [Rule::HeldBack]);
     assert_eq!(held[0].held_back_by[0][0].document, "rcp/p-1");
     let mut management = open;
     management.account = MANAGEMENT.into();
-    assert_eq!(found(vec![management], vec![rcp]).iter().map(|f| f.rule).collect::<Vec<_>>(), [Rule::Account]);
+    assert_eq!(
+        found(vec![management], vec![rcp]).iter().map(|f| f.rule).collect::<Vec<_>>(),
+        [Rule::Account]
+    );
 }
 
 #[test]
@@ -195,15 +264,30 @@ fn queues_topics_snapshots() {
     let queue = |condition: Value| {
         let statement = json!({"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*", "Condition": condition});
         let text = policy(&[statement]).to_string();
-        resource("AWS::SQS::Queue", "arn:aws:sqs:eu-west-1:111122223333:q", OWN, json!({"GetQueueAttributes": {"Attributes": {"Policy": text}}}))
+        resource(
+            "AWS::SQS::Queue",
+            "arn:aws:sqs:eu-west-1:111122223333:q",
+            OWN,
+            json!({"GetQueueAttributes": {"Attributes": {"Policy": text}}}),
+        )
     };
     check(queue(json!({"ArnLike": {"aws:SourceArn": "arn:aws:s3:::mine"}})), &[(Rule::ConfusedDeputy, "*")]);
-    check(queue(json!({"ArnLike": {"aws:SourceArn": "arn:aws:s3:::mine"}, "StringEquals": {"aws:SourceAccount": OWN}})), &[]);
+    check(
+        queue(
+            json!({"ArnLike": {"aws:SourceArn": "arn:aws:s3:::mine"}, "StringEquals": {"aws:SourceAccount": OWN}}),
+        ),
+        &[],
+    );
     check(queue(json!({"StringEquals": {"aws:SourceOwner": OWN}})), &[]);
     let snapshot = |permissions: Value, encrypted: bool| {
-        resource("AWS::EC2::Snapshot", "arn:aws:ec2:eu-west-1::snapshot/snap-1", OWN, json!({
+        resource(
+            "AWS::EC2::Snapshot",
+            "arn:aws:ec2:eu-west-1::snapshot/snap-1",
+            OWN,
+            json!({
             "DescribeSnapshotAttribute": {"CreateVolumePermissions": permissions},
-            "DescribeSnapshots": {"Snapshots": [{"Encrypted": encrypted}]}}))
+            "DescribeSnapshots": {"Snapshots": [{"Encrypted": encrypted}]}}),
+        )
     };
     check(snapshot(json!([{"Group": "all"}]), false), &[(Rule::Public, "*")]);
     check(snapshot(json!([{"Group": "all"}]), true), &[(Rule::DeadGrant, "*")]);

@@ -12,17 +12,17 @@ mod evaluator;
 mod external;
 #[cfg(test)]
 mod generate;
-mod outsiders;
-mod traps;
-#[cfg(test)]
-mod speed;
-#[cfg(test)]
-mod workloads;
-#[cfg(test)]
-mod validate;
 #[cfg(test)]
 mod oracles;
 #[cfg(test)]
 mod oracles_found;
+mod outsiders;
 #[cfg(test)]
 mod reasons;
+#[cfg(test)]
+mod speed;
+mod traps;
+#[cfg(test)]
+mod validate;
+#[cfg(test)]
+mod workloads;

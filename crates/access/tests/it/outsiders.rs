@@ -33,8 +33,18 @@ const PRINCIPALS: [&str; 16] = [
     r#"{"AWS":"777766665555"}"#,
     r#"{"Federated":"accounts.google.com"}"#,
 ];
-const ACTIONS: [&str; 10] =
-    ["s3:GetObject", "s3:PutObject", "s3:Get*", "s3:*", "*", "s3:ListBucket", "S3:getobject", "s3:PutBucketPolicy", "s3:*Object", "sqs:*"];
+const ACTIONS: [&str; 10] = [
+    "s3:GetObject",
+    "s3:PutObject",
+    "s3:Get*",
+    "s3:*",
+    "*",
+    "s3:ListBucket",
+    "S3:getobject",
+    "s3:PutBucketPolicy",
+    "s3:*Object",
+    "sqs:*",
+];
 const RESOURCES: [&str; 7] = [
     "*",
     "arn:aws:s3:::b",
@@ -45,17 +55,70 @@ const RESOURCES: [&str; 7] = [
     "arn:aws:s3:::b*",
 ];
 const CONDITIONS: [(&str, &[&str], &[&str]); 16] = [
-    ("aws:PrincipalOrgID", &["StringEquals", "StringNotEquals", "StringLike", "StringEqualsIfExists", "StringNotEqualsIfExists", "Null"], &["o-exampleorg1", "o-foreign1234", "o-*", "*", "true"]),
-    ("aws:PrincipalOrgPaths", &["ForAnyValue:StringLike", "ForAllValues:StringLike", "ForAnyValue:StringNotLike", "StringLike"], &["o-exampleorg1/*", "o-exampleorg1/r-ab12/ou-ab12-11111111/*", "o-foreign1234/r-zz/*", "*"]),
-    ("aws:PrincipalAccount", &["StringEquals", "StringNotEquals", "StringLike", "StringEqualsIfExists"], &["111122223333", "999988887777", "9*", "777766665555"]),
-    ("aws:PrincipalArn", &["ArnLike", "ArnNotLike", "StringLike", "ArnEqualsIfExists", "StringNotLike"], &["arn:aws:iam::999988887777:role/x", "arn:aws:iam::*:role/admin", "arn:aws:iam::111122223333:*", "*"]),
+    (
+        "aws:PrincipalOrgID",
+        &[
+            "StringEquals",
+            "StringNotEquals",
+            "StringLike",
+            "StringEqualsIfExists",
+            "StringNotEqualsIfExists",
+            "Null",
+        ],
+        &["o-exampleorg1", "o-foreign1234", "o-*", "*", "true"],
+    ),
+    (
+        "aws:PrincipalOrgPaths",
+        &["ForAnyValue:StringLike", "ForAllValues:StringLike", "ForAnyValue:StringNotLike", "StringLike"],
+        &["o-exampleorg1/*", "o-exampleorg1/r-ab12/ou-ab12-11111111/*", "o-foreign1234/r-zz/*", "*"],
+    ),
+    (
+        "aws:PrincipalAccount",
+        &["StringEquals", "StringNotEquals", "StringLike", "StringEqualsIfExists"],
+        &["111122223333", "999988887777", "9*", "777766665555"],
+    ),
+    (
+        "aws:PrincipalArn",
+        &["ArnLike", "ArnNotLike", "StringLike", "ArnEqualsIfExists", "StringNotLike"],
+        &[
+            "arn:aws:iam::999988887777:role/x",
+            "arn:aws:iam::*:role/admin",
+            "arn:aws:iam::111122223333:*",
+            "*",
+        ],
+    ),
     ("aws:PrincipalIsAWSService", &["Bool", "BoolIfExists", "StringEquals"], &["true", "false"]),
-    ("aws:PrincipalServiceName", &["StringEquals", "StringLike", "StringNotEqualsIfExists"], &["cloudtrail.amazonaws.com", "*.amazonaws.com"]),
-    ("aws:SourceIp", &["IpAddress", "NotIpAddress", "IpAddressIfExists"], &["203.0.113.0/24", "0.0.0.0/1", "128.0.0.0/1", "::/0", "10.0.0.0/8"]),
-    ("aws:SourceVpce", &["StringEquals", "StringNotEquals", "StringLike", "StringNotEqualsIfExists"], &["vpce-1", "vpce-*"]),
+    (
+        "aws:PrincipalServiceName",
+        &["StringEquals", "StringLike", "StringNotEqualsIfExists"],
+        &["cloudtrail.amazonaws.com", "*.amazonaws.com"],
+    ),
+    (
+        "aws:SourceIp",
+        &["IpAddress", "NotIpAddress", "IpAddressIfExists"],
+        &["203.0.113.0/24", "0.0.0.0/1", "128.0.0.0/1", "::/0", "10.0.0.0/8"],
+    ),
+    (
+        "aws:SourceVpce",
+        &["StringEquals", "StringNotEquals", "StringLike", "StringNotEqualsIfExists"],
+        &["vpce-1", "vpce-*"],
+    ),
     ("aws:SourceVpc", &["StringEquals", "StringNotEqualsIfExists"], &["vpc-1"]),
-    ("aws:SourceArn", &["ArnLike", "StringEquals", "ArnNotLikeIfExists", "StringLike"], &["arn:aws:s3:::mine", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/t", "arn:aws:sns:*:999988887777:*", "*"]),
-    ("aws:SourceAccount", &["StringEquals", "StringNotEquals", "StringEqualsIfExists"], &["111122223333", "999988887777"]),
+    (
+        "aws:SourceArn",
+        &["ArnLike", "StringEquals", "ArnNotLikeIfExists", "StringLike"],
+        &[
+            "arn:aws:s3:::mine",
+            "arn:aws:cloudtrail:eu-west-1:111122223333:trail/t",
+            "arn:aws:sns:*:999988887777:*",
+            "*",
+        ],
+    ),
+    (
+        "aws:SourceAccount",
+        &["StringEquals", "StringNotEquals", "StringEqualsIfExists"],
+        &["111122223333", "999988887777"],
+    ),
     ("aws:SourceOrgID", &["StringEquals", "StringNotEqualsIfExists"], &["o-exampleorg1", "o-foreign1234"]),
     ("aws:SecureTransport", &["Bool"], &["true", "false"]),
     ("aws:userid", &["StringLike", "StringEquals", "StringNotLike"], &["AROAEXAMPLEID1234567:*", "*:x", "*"]),
@@ -67,7 +130,8 @@ fn statement(dice: &mut Dice, effect: &str) -> String {
     let one = |dice: &mut Dice, of: &[&str]| format!("\"{}\"", dice.one(of));
     let not = |dice: &mut Dice, in_100: usize| if dice.below(100) < in_100 { "Not" } else { "" };
     let deny = effect == "Deny";
-    let principal = if deny && dice.below(2) == 0 { r#""*""#.to_owned() } else { dice.one(&PRINCIPALS).to_owned() };
+    let principal =
+        if deny && dice.below(2) == 0 { r#""*""#.to_owned() } else { dice.one(&PRINCIPALS).to_owned() };
     let not_principal = not(dice, if deny { 20 } else { 4 });
     let mut conditions: Vec<(String, String)> = Vec::new();
     for _ in 0..dice.below(3) {
@@ -100,7 +164,10 @@ fn a_bucket(dice: &mut Dice) -> Resource {
     let text = policy(dice, allows, denies);
     let is_on = |dice: &mut Dice| dice.below(4) == 0;
     let (ignore, restrict) = (is_on(dice), is_on(dice));
-    let groups = ["http://acs.amazonaws.com/groups/global/AllUsers", "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"];
+    let groups = [
+        "http://acs.amazonaws.com/groups/global/AllUsers",
+        "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
+    ];
     let mut grants = Vec::new();
     if dice.below(4) == 0 {
         let permission = dice.one(&["READ", "WRITE", "FULL_CONTROL", "READ_ACP"]).to_owned();
@@ -111,12 +178,17 @@ fn a_bucket(dice: &mut Dice) -> Resource {
     }
     let ownership = if dice.below(4) == 0 { "BucketOwnerEnforced" } else { "ObjectWriter" };
     let account = if dice.below(8) == 0 { MANAGEMENT } else { OWN };
-    resource("AWS::S3::Bucket", "arn:aws:s3:::b", account, json!({
-        "GetBucketPolicy": {"Policy": text},
-        "GetBucketAcl": {"Owner": {"ID": "own"}, "Grants": grants},
-        "GetPublicAccessBlock": {"PublicAccessBlockConfiguration": {"IgnorePublicAcls": ignore, "RestrictPublicBuckets": restrict}},
-        "GetBucketOwnershipControls": {"OwnershipControls": {"Rules": [{"ObjectOwnership": ownership}]}},
-    }))
+    resource(
+        "AWS::S3::Bucket",
+        "arn:aws:s3:::b",
+        account,
+        json!({
+            "GetBucketPolicy": {"Policy": text},
+            "GetBucketAcl": {"Owner": {"ID": "own"}, "Grants": grants},
+            "GetPublicAccessBlock": {"PublicAccessBlockConfiguration": {"IgnorePublicAcls": ignore, "RestrictPublicBuckets": restrict}},
+            "GetBucketOwnershipControls": {"OwnershipControls": {"Rules": [{"ObjectOwnership": ownership}]}},
+        }),
+    )
 }
 
 const VALUES: [(&str, &[&str]); 14] = [
@@ -125,7 +197,15 @@ const VALUES: [(&str, &[&str]); 14] = [
     ("aws:sourceip", &["203.0.113.9", "10.1.2.3", "198.51.100.1", "2001:db8::1"]),
     ("aws:sourcevpce", &["vpce-1", "vpce-2", "x"]),
     ("aws:sourcevpc", &["vpc-1", "vpc-2"]),
-    ("aws:sourcearn", &["arn:aws:s3:::mine", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/t", "arn:aws:sns:eu-west-1:999988887777:t", "arn:aws:s3:::z"]),
+    (
+        "aws:sourcearn",
+        &[
+            "arn:aws:s3:::mine",
+            "arn:aws:cloudtrail:eu-west-1:111122223333:trail/t",
+            "arn:aws:sns:eu-west-1:999988887777:t",
+            "arn:aws:s3:::z",
+        ],
+    ),
     ("aws:sourceaccount", &["111122223333", "999988887777", "121212121212"]),
     ("aws:sourceorgid", &["o-exampleorg1", "o-foreign1234", "o-other"]),
     ("aws:securetransport", &["true", "false"]),
@@ -156,8 +236,19 @@ fn a_request(dice: &mut Dice, world: &World<'_>) -> Request {
     };
     let mut request = Request {
         principal: Some(principal),
-        action: dice.one(&["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:PutBucketPolicy", "s3:GetBucketAcl", "s3:BrandNew"]).to_owned(),
-        resource: dice.one(&["arn:aws:s3:::b", "arn:aws:s3:::b/x/y", "arn:aws:s3:::b/xz", "arn:aws:s3:::b/q"]).to_owned(),
+        action: dice
+            .one(&[
+                "s3:GetObject",
+                "s3:PutObject",
+                "s3:ListBucket",
+                "s3:PutBucketPolicy",
+                "s3:GetBucketAcl",
+                "s3:BrandNew",
+            ])
+            .to_owned(),
+        resource: dice
+            .one(&["arn:aws:s3:::b", "arn:aws:s3:::b/x/y", "arn:aws:s3:::b/xz", "arn:aws:s3:::b/q"])
+            .to_owned(),
         context: Context::new(),
     };
     let is_internet = dice.below(3) > 0;
@@ -197,7 +288,8 @@ fn as_policy(finding: &Finding) -> Document {
         }
     }
     let statement = json!({"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": "*", "Condition": condition});
-    parse(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string(), Duplicates::LastWins).unwrap()
+    parse(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string(), Duplicates::LastWins)
+        .unwrap()
 }
 
 fn is_open(rule: Rule) -> bool {
@@ -206,7 +298,12 @@ fn is_open(rule: Rule) -> bool {
 
 fn rcp(dice: &mut Dice) -> OrganizationPolicy {
     let target = dice.one(&["r-ab12", "ou-ab12-11111111", "ou-ab12-22222222", OWN]).to_owned();
-    OrganizationPolicy { id: "p-1".into(), name: String::new(), targets: vec![target], document: policy(dice, 0, 1) }
+    OrganizationPolicy {
+        id: "p-1".into(),
+        name: String::new(),
+        targets: vec![target],
+        document: policy(dice, 0, 1),
+    }
 }
 
 #[test]
@@ -229,8 +326,15 @@ fn nobody_untrusted_is_allowed_outside_a_finding() {
         let mut own_zone = estate.zone.clone();
         own_zone.canonical.insert("own".to_owned());
         let trusted = world.zone(&own_zone, &[], &bundle.trust).unwrap();
-        let told = || format!("seed {seed}, {done} pairs: {}\n{:?}", serde_json::to_string_pretty(&estate.resources[0].config).unwrap(), estate.rcps);
-        let covering: Vec<Document> = analysis.findings.iter().filter(|f| is_open(f.rule)).map(as_policy).collect();
+        let told = || {
+            format!(
+                "seed {seed}, {done} pairs: {}\n{:?}",
+                serde_json::to_string_pretty(&estate.resources[0].config).unwrap(),
+                estate.rcps
+            )
+        };
+        let covering: Vec<Document> =
+            analysis.findings.iter().filter(|f| is_open(f.rule)).map(as_policy).collect();
         findings += covering.len();
         for finding in analysis.findings.iter().filter(|f| is_open(f.rule)) {
             let witness = finding.witness.as_ref().expect("a finding has a witness");
@@ -244,19 +348,28 @@ fn nobody_untrusted_is_allowed_outside_a_finding() {
         }
         for _ in 0..per_policy {
             let request = a_request(&mut dice, &world);
-            if world.objection(&request).is_some() || outcome(&trusted, &request, Doubt::Allows).is_allowed() {
+            if world.objection(&request).is_some() || outcome(&trusted, &request, Doubt::Allows).is_allowed()
+            {
                 continue;
             }
             if decide(&bundle, &request).is_allowed && bundle.takes(&request.action, &request.resource) {
                 open += 1;
                 let is_covered = covering.iter().any(|d| outcome(d, &request, Doubt::Allows).is_allowed());
-                let rules: Vec<String> = analysis.findings.iter().map(|f| format!("{:?} {:?} {:?} {:?}", f.rule, f.principal.value, f.condition, f.actions)).collect();
+                let rules: Vec<String> = analysis
+                    .findings
+                    .iter()
+                    .map(|f| {
+                        format!("{:?} {:?} {:?} {:?}", f.rule, f.principal.value, f.condition, f.actions)
+                    })
+                    .collect();
                 assert!(is_covered, "{}\nuncovered: {request}\n{rules:#?}", told());
             }
         }
         done += per_policy;
     }
-    println!("seed {seed}: {done} pairs, {open} allowed to outsiders, {findings} findings, {possible} not confirmed");
+    println!(
+        "seed {seed}: {done} pairs, {open} allowed to outsiders, {findings} findings, {possible} not confirmed"
+    );
     assert!(open > done / 200, "{open} of {done} are too few to show anything");
     let _ = Value::Null;
 }
@@ -271,7 +384,8 @@ fn measure_outsiders() {
         let bucket = a_bucket(&mut dice);
         let text = bucket.config["GetBucketPolicy"]["Policy"].as_str().unwrap().to_owned();
         let zone = Zone { organization: true, ..Zone::default() };
-        let estate = Estate { resources: vec![bucket], organization: Some(organization()), zone, ..Estate::default() };
+        let estate =
+            Estate { resources: vec![bucket], organization: Some(organization()), zone, ..Estate::default() };
         let around = Surroundings::of(&estate);
         let start = std::time::Instant::now();
         analyse_one(&around, &estate.resources[0]).unwrap();

@@ -1,6 +1,8 @@
 //! `access`: who can reach what, from policy files. Needs no daemon and no vault.
 
 mod estate;
+mod external;
+mod validate;
 
 use super::finish;
 use crate::answer::Answer;
@@ -29,7 +31,9 @@ enum What {
     #[command(subcommand)]
     Check(Check),
     /// Who outside can reach what, with a request that proves it
-    External(estate::External),
+    External(external::External),
+    /// What is wrong, dangerous or pointless in policy files
+    Validate(validate::Validate),
     /// What a policy, or an estate, says to one request, statement by statement
     Explain(Explain),
     /// What changed for outsiders between two estate folders
@@ -117,12 +121,14 @@ pub fn run(args: &Access, global: &Global) -> Result<u8, Problem> {
             judged("not-granted", policies, |document| not_granted(&access, document))?
         }
         What::Check(Check::NoPublicAccess { resource_type, aws_rule, policies }) => {
-            estate::no_public_access(resource_type, policies, *aws_rule)?
+            external::no_public_access(resource_type, policies, *aws_rule)?
         }
-        What::External(external) => estate::external(external)?,
+        What::External(external) => external::external(external)?,
+        What::Validate(args) => validate::run(args)?,
         What::Explain(explain) => explained(explain)?,
         What::Diff { old, new, zone } => {
-            let source = |dir: &PathBuf| estate::Source { estate: Some(dir.clone()), plan: None, zone: zone.clone() };
+            let source =
+                |dir: &PathBuf| estate::Source { estate: Some(dir.clone()), plan: None, zone: zone.clone() };
             estate::diff(&source(old), &source(new))?
         }
         What::CollectCommands { region, organization, kind } => {

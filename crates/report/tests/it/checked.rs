@@ -173,14 +173,15 @@ fn sarif_is_valid_by_its_schema() {
 #[test]
 fn junit_is_valid_by_its_schema() {
     let Some(python) = kit("junit_is_valid_by_its_schema", "venv/bin/python") else { return };
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/junit-10.xsd");
+    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let schema = format!("{root}/tests/data/junit-10.xsd");
     let folder = std::env::temp_dir().join(format!("avouch-junit-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let validate = |xml: &str| {
         let file = folder.join("report.xml");
         std::fs::write(&file, xml).unwrap();
         let script = "import sys, xmlschema; xmlschema.XMLSchema(sys.argv[1]).validate(sys.argv[2])";
-        Command::new(&python).args(["-c", script, schema]).arg(file).output().unwrap()
+        Command::new(&python).args(["-c", script, &schema]).arg(file).output().unwrap()
     };
     for report in [sample(), hostile("]]> \u{0}\u{1f600}\"\\ <!-- & &#0; \u{ffff}\r\n")] {
         let out = validate(&junit(&report));

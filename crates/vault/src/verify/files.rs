@@ -1,9 +1,10 @@
 //! Files against their leaves: data, side and key files that must be there and unchanged, files that must be gone, files that
 //! nobody named.
 
-use super::entries::{difference, is_scratch};
+use super::entries::difference;
 use super::io::{self, CHUNK_BYTES};
 use super::leaves::{Expired, Leaves, Sealed};
+use super::listing::is_scratch;
 use super::locate;
 use super::report::{Fault, FaultCode, Findings};
 use super::{Context, Level, events};

@@ -22,6 +22,7 @@ mod events;
 mod files;
 mod io;
 mod leaves;
+mod listing;
 mod locate;
 mod report;
 mod salvage;

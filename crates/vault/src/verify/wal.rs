@@ -4,7 +4,7 @@
 use super::io::{self, CHUNK_BYTES};
 use super::leaves::{Beaten, Leaves};
 use super::report::{Fault, FaultCode, Findings};
-use super::{Context, entries::is_scratch};
+use super::{Context, listing::is_scratch};
 use crate::error::{KeyError, VaultError};
 use crate::format::wal::{
     FRAME_HEAD_BYTES, FrameHead, HEADER_BYTES_MAX, Header, Kind, PIECE_BYTES, WalFault, check_frame,

@@ -38,7 +38,8 @@ fn share(out: &mut Bundle, name: &str, actions: &[&str], with: &[With<'_>], stop
                 (json!({"AWS": "*"}), Some(json!({"ForAnyValue:StringLike": paths})))
             }
         };
-        let mut statement = json!({"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": "*"});
+        let mut statement =
+            json!({"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": "*"});
         if let (Some(condition), Some(members)) = (condition, statement.as_object_mut()) {
             members.insert("Condition".to_owned(), condition);
             if let With::Organization(arn) | With::Unit(arn) = to {
@@ -79,7 +80,8 @@ pub(super) fn ebs_snapshot(resource: &Resource, around: &Surroundings<'_>) -> Bu
     out.callers.services = false;
     let answer = out.answer(resource, "DescribeSnapshotAttribute", "ec2:DescribeSnapshotAttribute");
     let facts = resource.answer("DescribeSnapshots").ok().flatten();
-    let is_encrypted = facts.and_then(|a| a.pointer("/Snapshots/0/Encrypted")).and_then(Value::as_bool) == Some(true);
+    let is_encrypted =
+        facts.and_then(|a| a.pointer("/Snapshots/0/Encrypted")).and_then(Value::as_bool) == Some(true);
     let state = of_region(around, resource, "GetSnapshotBlockPublicAccessState");
     let is_blocked = state.and_then(|a| a.get("State")).and_then(Value::as_str) == Some("block-all-sharing");
     let stop = match (is_encrypted, is_blocked) {
@@ -123,7 +125,10 @@ pub(super) fn rds_snapshot(resource: &Resource) -> Bundle {
     out.callers.services = false;
     let answer = out.answer(resource, operation, &format!("rds:{operation}"));
     let all = answer.and_then(|a| a.pointer(&format!("/{result}/{attributes}"))).and_then(Value::as_array);
-    let restore = all.into_iter().flatten().filter(|a| a.get("AttributeName").and_then(Value::as_str) == Some("restore"));
+    let restore = all
+        .into_iter()
+        .flatten()
+        .filter(|a| a.get("AttributeName").and_then(Value::as_str) == Some("restore"));
     let values: Vec<&str> = restore
         .filter_map(|a| a.get("AttributeValues").and_then(Value::as_array))
         .flatten()
@@ -132,7 +137,8 @@ pub(super) fn rds_snapshot(resource: &Resource) -> Bundle {
     let with: Vec<With<'_>> =
         values.iter().map(|v| if *v == "all" { With::Everybody } else { With::Account(v) }).collect();
     let facts = resource.answer("DescribeDBSnapshots").ok().flatten();
-    let is_encrypted = facts.and_then(|a| a.pointer("/DBSnapshots/0/Encrypted")).and_then(Value::as_bool) == Some(true);
+    let is_encrypted =
+        facts.and_then(|a| a.pointer("/DBSnapshots/0/Encrypted")).and_then(Value::as_bool) == Some(true);
     let stop = is_encrypted.then_some(ENCRYPTED);
     share(&mut out, operation, uses, &with, stop);
     out

@@ -1,0 +1,385 @@
+//! Who outside can reach what: findings for people, for machines and for pipelines.
+
+use super::estate::{Loaded, Source, load};
+use super::{unreadable, where_to_look};
+use crate::answer::Answer;
+use crate::files::read_text;
+use crate::problem::Problem;
+use access::estate::{Estate, analyse};
+use access::finding::{Confidence, Exactness, Finding, Rule};
+use access::services;
+use access::words::{in_short, sentence};
+use clap::Args;
+use model::{FindingId, Occurrence, Severity};
+use report::{Case, CaseResult, CheckRun, Level, Logical, Outcome, Report};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+#[derive(Args, Clone, Debug)]
+pub struct External {
+    #[command(flatten)]
+    pub source: Source,
+    /// Fail (exit 1) on findings of these classes or from this severity on: `public`, `external`, `high`, `access.confused-deputy`
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    pub fail_on: Vec<String>,
+    /// Also what is held back, dead grants and deleted principals
+    #[arg(long)]
+    pub all: bool,
+    /// Only these resources, by ARN or the end of it
+    #[arg(value_name = "RESOURCE")]
+    pub only: Vec<String>,
+}
+
+/// Id of a finding: by what it is about, not by what it says (F2).
+pub fn id(finding: &Finding) -> FindingId {
+    let condition = serde_json::to_string(&finding.condition).unwrap_or_default();
+    let key = [
+        ("principal".to_owned(), format!("{} {}", finding.principal.kind, finding.principal.value)),
+        ("condition".to_owned(), condition),
+    ];
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Occurrence::identity(
+        name(finding.rule),
+        some(&finding.account).as_deref(),
+        some(&finding.region).as_deref(),
+        Some(&finding.resource),
+        &key,
+    )
+}
+
+/// A rule's id, as in the finding.
+pub fn name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Public => "access.public",
+        Rule::Network => "access.external.network",
+        Rule::Account => "access.external.account",
+        Rule::Organization => "access.external.organization",
+        Rule::Federated => "access.external.federated",
+        Rule::Canonical => "access.external.canonical",
+        Rule::ConfusedDeputy => "access.confused-deputy",
+        Rule::HeldBack => "access.held-back",
+        Rule::DanglingPrincipal => "access.dangling-principal",
+        Rule::DeadGrant => "access.dead-grant",
+        Rule::Unknown => "access.unknown",
+    }
+}
+
+const RULES: [Rule; 11] = [
+    Rule::Public,
+    Rule::Network,
+    Rule::Account,
+    Rule::Organization,
+    Rule::Federated,
+    Rule::Canonical,
+    Rule::ConfusedDeputy,
+    Rule::HeldBack,
+    Rule::DanglingPrincipal,
+    Rule::DeadGrant,
+    Rule::Unknown,
+];
+
+/// What makes a pipeline fail.
+struct FailOn {
+    rules: BTreeSet<Rule>,
+    from: Option<Severity>,
+}
+
+impl FailOn {
+    fn read(words: &[String]) -> Result<FailOn, Problem> {
+        let mut out = FailOn { rules: BTreeSet::new(), from: None };
+        for word in words {
+            let is_of = |rule: &&Rule| {
+                let name = name(**rule);
+                name == word
+                    || name.strip_prefix("access.") == Some(word)
+                    || name.starts_with(&format!("access.{word}."))
+                    || name.strip_prefix("access.external.") == Some(word)
+            };
+            let rules: Vec<Rule> = RULES.iter().filter(is_of).copied().collect();
+            let from = Severity::threshold(word);
+            if rules.is_empty() && from.is_none() {
+                let known: Vec<&str> = RULES.iter().map(|r| name(*r).trim_start_matches("access.")).collect();
+                return Err(Problem::new("usage.fail_on", format!("`{word}` is no class and no severity"))
+                    .hint(format!("one of low, medium, high, critical, external, {}", known.join(", "))));
+            }
+            out.rules.extend(rules);
+            out.from = match (out.from, from) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        Ok(out)
+    }
+
+    fn is_met(&self, finding: &Finding) -> bool {
+        let severity = Severity::from_tenths(finding.severity);
+        self.rules.contains(&finding.rule) || self.from.is_some_and(|from| severity >= from)
+    }
+}
+
+/// Findings of an estate, the worst first.
+pub fn findings(estate: &Estate, only: &[String]) -> (Vec<Finding>, usize) {
+    let is_asked = |arn: &str| only.is_empty() || only.iter().any(|o| arn == o || arn.ends_with(o.as_str()));
+    let analysed: Vec<_> = analyse(estate)
+        .into_iter()
+        .filter(|(at, _)| estate.resources.get(*at).is_some_and(|r| is_asked(&r.arn)))
+        .collect();
+    let count = analysed.len();
+    let mut all: Vec<Finding> = analysed.into_iter().flat_map(|(_, a)| a.findings).collect();
+    all.sort_by(|a, b| {
+        (b.severity, &a.resource, a.rule, &a.principal).cmp(&(a.severity, &b.resource, b.rule, &b.principal))
+    });
+    (all, count)
+}
+
+fn is_minor(finding: &Finding) -> bool {
+    matches!(finding.rule, Rule::HeldBack | Rule::DanglingPrincipal | Rule::DeadGrant)
+}
+
+pub fn external(args: &External) -> Result<Answer, Problem> {
+    let fail_on = FailOn::read(&args.fail_on)?;
+    let loaded = load(&args.source)?;
+    let (all, count) = findings(&loaded.estate, &args.only);
+    let mut answer = Answer::new("avouch.access.external/1").query(json!({
+        "estate": args.source.estate, "plan": args.source.plan, "resources": args.only, "fail_on": args.fail_on,
+    }));
+    answer = answer.table(&["severity", "class", "resource", "who"]);
+    let minor = all.iter().filter(|f| is_minor(f)).count();
+    for finding in all.iter().filter(|f| args.all || !is_minor(f)) {
+        if finding.rule == Rule::Unknown {
+            answer.unknown.push(sentence(finding));
+        }
+        if fail_on.is_met(finding) {
+            answer.worse(if finding.confidence == Confidence::Confirmed { 1 } else { 3 });
+        }
+        let mut item = serde_json::to_value(finding).unwrap_or_default();
+        if let Some(members) = item.as_object_mut() {
+            members.insert("id".to_owned(), json!(id(finding).to_string()));
+            members.insert("sentence".to_owned(), json!(sentence(finding)));
+            members.insert("file".to_owned(), json!(loaded.files.get(&finding.resource)));
+        }
+        let row = vec![
+            Severity::from_tenths(finding.severity).band().to_owned(),
+            name(finding.rule).trim_start_matches("access.").to_owned(),
+            finding.resource.clone(),
+            finding.principal.value.clone(),
+        ];
+        answer.item(item, row);
+        answer.after.extend(paragraph(finding));
+    }
+    said(&mut answer, &args.source, count, minor, args.all);
+    answer.after.extend(loaded.notes.iter().map(|note| format!("note: {note}")));
+    let report = as_report("external", &all, &loaded, &fail_on);
+    answer.sarif = Some(report::sarif(&report, where_to_look(&args.source).as_deref()));
+    answer.junit = Some(report::junit(&report));
+    Ok(answer)
+}
+
+/// A finding for people: what, why, proof, what to do.
+fn paragraph(finding: &Finding) -> Vec<String> {
+    let mut out = vec![String::new(), sentence(finding)];
+    let mut line = |name: &str, text: String| out.push(format!("  {name:<10} {text}"));
+    let sources: Vec<String> = finding
+        .sources
+        .iter()
+        .map(|s| match &s.sid {
+            Some(sid) => format!("{} line {}, statement {} ({sid})", s.document, s.line, s.statement),
+            None => format!("{} line {}, statement {}", s.document, s.line, s.statement),
+        })
+        .collect();
+    if !sources.is_empty() {
+        line("because", sources.join("; "));
+    }
+    let mut actions: Vec<&str> =
+        finding.actions.iter().filter(|a| !a.unlisted).map(|a| a.name.as_str()).collect();
+    actions.extend(finding.actions.iter().any(|a| a.unlisted).then_some("whatever else the service learns"));
+    if !actions.is_empty() {
+        let shown = actions.iter().take(6).copied().collect::<Vec<_>>().join(", ");
+        let more = actions.len().saturating_sub(6);
+        line("allows", if more > 0 { format!("{shown} and {more} more") } else { shown });
+    }
+    for (key, tests) in &finding.condition {
+        for test in tests {
+            line("if", format!("{key} {} {}", test.operator, test.values.join(", ")));
+        }
+    }
+    for cut in finding.residue.iter().take(8) {
+        let words: Vec<String> = cut
+            .iter()
+            .flat_map(|(key, tests)| {
+                tests.iter().map(move |t| format!("{key} {} {}", t.operator, t.values.join(", ")))
+            })
+            .collect();
+        line("except", words.join(" and "));
+    }
+    if finding.residue.len() > 8 {
+        line("except", format!("and {} more", finding.residue.len() - 8));
+    }
+    if let Some(witness) = &finding.witness {
+        let name = match (finding.rule, finding.confidence) {
+            (Rule::HeldBack, _) => "it would",
+            (_, Confidence::Confirmed) => "this works",
+            (_, Confidence::Possible) => "perhaps",
+        };
+        line(name, in_short(witness));
+    }
+    if let Exactness::OverApproximate(why) = &finding.exactness {
+        line("not exact", why.clone());
+    }
+    if !finding.recommendation.text.is_empty() {
+        line("change", finding.recommendation.text.clone());
+    }
+    out
+}
+
+/// What was looked at, and what to do next.
+fn said(answer: &mut Answer, source: &Source, count: usize, minor: usize, all: bool) {
+    answer.after.push(String::new());
+    let findings = answer.items.len();
+    answer.after.push(match (count, findings) {
+        (0, _) => "no resource here has a policy, a list or a grant that others could be in; see docs/guides/access.md for the types".to_owned(),
+        (n, 0) => format!("{n} resources analysed: nobody outside can reach any of them"),
+        (n, f) => format!("{n} resources analysed, {f} findings"),
+    });
+    if minor > 0 && !all {
+        answer.after.push(format!(
+            "{minor} more are held back, dead or name somebody who was deleted: --all shows them"
+        ));
+    }
+    if findings > 0 && source.estate.is_some() {
+        answer.after.push("next: `avouch access explain --request FILE --estate DIR` replays a witness (`-o json` has it whole)".to_owned());
+    }
+}
+
+fn as_report(check: &str, all: &[Finding], loaded: &Loaded, fail_on: &FailOn) -> Report {
+    let mut cases: BTreeMap<&str, Vec<&Finding>> =
+        loaded.estate.resources.iter().map(|r| (r.arn.as_str(), Vec::new())).collect();
+    for finding in all {
+        cases.entry(&finding.resource).or_default().push(finding);
+    }
+    let is_fail = |f: &&&Finding| match fail_on.rules.is_empty() && fail_on.from.is_none() {
+        true => !is_minor(f),
+        false => fail_on.is_met(f),
+    };
+    let cases = cases.into_iter().map(|(arn, of)| {
+        let unknown = of.iter().find(|f| f.rule == Rule::Unknown).map(|f| sentence(f));
+        let outcome = match (unknown, of.iter().any(|f| is_fail(&f))) {
+            (_, true) if of.iter().any(|f| is_fail(&f) && f.rule != Rule::Unknown) => Outcome::Fail,
+            (Some(why), _) => Outcome::Unknown(why),
+            (None, true) => Outcome::Fail,
+            (None, false) => Outcome::Pass,
+        };
+        let results = of.iter().map(|f| result(f, loaded.files.get(arn))).collect();
+        Case { subject: arn.to_owned(), outcome, results }
+    });
+    let checks = vec![CheckRun { name: check.to_owned(), cases: cases.collect() }];
+    Report { tool_version: env!("CARGO_PKG_VERSION").to_owned(), checks }
+}
+
+fn result(finding: &Finding, file: Option<&String>) -> CaseResult {
+    let level = match finding.rule {
+        Rule::Public | Rule::ConfusedDeputy => Level::SecurityWarning,
+        _ if is_minor(finding) => Level::Suggestion,
+        _ => Level::Warning,
+    };
+    let logical = finding.sources.first().map(|s| Logical {
+        fully_qualified_name: format!("{}#/Statement/{}", finding.resource, s.statement),
+        kind: "statement".to_owned(),
+    });
+    CaseResult {
+        rule_id: name(finding.rule).to_owned(),
+        title: title(finding.rule).to_owned(),
+        level,
+        severity_tenths: Some(finding.severity),
+        message: sentence(finding),
+        help: finding.recommendation.text.clone(),
+        file: file.map(|f| f.split('#').next().unwrap_or(f).to_owned()),
+        region: None,
+        logical,
+        fingerprint: Some(id(finding).to_string()),
+        properties: json!({"witness": finding.witness, "condition": finding.condition, "actions": finding.actions}),
+    }
+}
+
+/// What a rule is about, in words.
+pub fn title(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Public => "Anyone can use it",
+        Rule::Network => "Anyone in named networks can use it",
+        Rule::Account => "Another account can use it",
+        Rule::Organization => "A foreign organisation can use it",
+        Rule::Federated => "Holders of outside tokens can use it",
+        Rule::Canonical => "Another account, known by a canonical id, can use it",
+        Rule::ConfusedDeputy => "Anyone can make a service use it",
+        Rule::HeldBack => "Only something else keeps it shut",
+        Rule::DanglingPrincipal => "It names a deleted principal",
+        Rule::DeadGrant => "A grant does nothing",
+        Rule::Unknown => "It could not be read",
+    }
+}
+
+/// Judges bare policies as those of one resource of a type.
+pub fn no_public_access(kind: &str, policies: &[PathBuf], aws_rule: bool) -> Result<Answer, Problem> {
+    const OWN: &str = "111111111111";
+    let mut answer = Answer::new("avouch.access.check/1")
+        .query(json!({"check": "no-public-access", "policies": policies, "resource_type": kind}));
+    answer = answer.table(&["policy", "answer", "why"]);
+    let mut cases = Vec::new();
+    for path in policies {
+        let file = path.display().to_string();
+        let text = read_text(path, crate::files::TEXT_BYTES_MAX).map_err(|e| unreadable(path, &e))?;
+        let document = super::policy(path)?;
+        let resource = services::resource_of(kind, &text, OWN, document.first()).ok_or_else(|| {
+            Problem::new("usage.resource_type", format!("`{kind}` is no type that has a policy")).hint(
+                "a CloudFormation type: AWS::S3::Bucket, AWS::IAM::Role, AWS::SQS::Queue, AWS::KMS::Key, …",
+            )
+        })?;
+        let estate = Estate { resources: vec![resource], as_of: crate::node::now(), ..Estate::default() };
+        let loaded = Loaded { files: BTreeMap::new(), notes: Vec::new(), estate };
+        let analysis = analyse(&loaded.estate).into_iter().map(|(_, a)| a).next();
+        let all = analysis.as_ref().map(|a| a.findings.clone()).unwrap_or_default();
+        let public: Vec<&Finding> = all.iter().filter(|f| f.rule == Rule::Public).collect();
+        let by_rule = aws_rule && analysis.as_ref().is_some_and(|a| a.public.aws_rule == Some(true));
+        let (verdict, why) = match (public.first(), by_rule) {
+            (Some(f), _) if f.confidence == Confidence::Confirmed => {
+                answer.worse(1);
+                ("fail", f.witness.as_ref().map(|w| format!("allows {w}")).unwrap_or_default())
+            }
+            (_, true) => {
+                answer.worse(1);
+                ("fail", analysis.as_ref().map(|a| a.public.reason.clone()).unwrap_or_default())
+            }
+            (Some(f), _) => {
+                answer.unknown.push(format!("{file}: it may be public, which no replayed request confirms"));
+                ("unknown", f.witness.as_ref().map(ToString::to_string).unwrap_or_default())
+            }
+            (None, false) => ("pass", String::new()),
+        };
+        let shown = match verdict {
+            "fail" => "FAIL",
+            "unknown" => "can't tell",
+            word => word,
+        };
+        answer.item(
+            json!({"policy": path, "answer": verdict, "why": why, "findings": public}),
+            vec![file.clone(), shown.to_owned(), why.clone()],
+        );
+        for f in &public {
+            let at = f.sources.first().map(|s| format!("{file}:{}", s.line)).unwrap_or_else(|| file.clone());
+            answer.after.push(format!("{at}: {}", f.recommendation.text));
+        }
+        let outcome = match verdict {
+            "fail" => Outcome::Fail,
+            "unknown" => Outcome::Unknown(why),
+            _ => Outcome::Pass,
+        };
+        let results = public.iter().map(|f| result(f, Some(&file))).collect();
+        cases.push(Case { subject: file, outcome, results });
+    }
+    let checks = vec![CheckRun { name: "no-public-access".to_owned(), cases }];
+    let report = Report { tool_version: env!("CARGO_PKG_VERSION").to_owned(), checks };
+    answer.sarif = Some(report::sarif(&report, None));
+    answer.junit = Some(report::junit(&report));
+    Ok(answer)
+}
