@@ -8,15 +8,16 @@ use crate::report::{Report, Round, Row, Unit};
 use crate::rounds::pairs;
 use crate::{Ctx, say};
 use access::check::readings;
+use access::estate::{Estate, Surroundings, analyse, analyse_one};
 use access::policy::Document;
 use access::symbolic::{Verdict, implies};
 use anyhow::{Context as _, Result};
+use model::Resource;
 use serde_json::Value;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-#[expect(dead_code, reason = "estates are measured when there is an analysis of estates")]
 #[path = "../../../crates/access/tests/it/workloads.rs"]
 mod workloads;
 
@@ -30,7 +31,8 @@ pub fn run(ctx: &Ctx, report: &mut Report) -> Result<()> {
     } else {
         report.missing("access", "public policies", "put them where AVOUCH_SHARED/access points");
     }
-    families(ctx, report)
+    families(ctx, report)?;
+    estates(ctx, report)
 }
 
 fn read(text: &str) -> Result<Document> {
@@ -179,5 +181,78 @@ fn families(ctx: &Ctx, report: &mut Report) -> Result<()> {
                 .checked(format!("{seeds} families; narrower implies wider, and not the other way")),
         );
     }
+    Ok(())
+}
+
+/// A whole estate from its files to findings, beside reading the same files; and one changed policy beside the whole.
+fn estates(ctx: &Ctx, report: &mut Report) -> Result<()> {
+    let count = ctx.pick(1_000, 10_000);
+    let texts: Vec<String> =
+        workloads::estate(count, 7).iter().map(|r| Ok(serde_json::to_string(r)?)).collect::<Result<_>>()?;
+    let read = || -> Result<Vec<Resource>> {
+        texts.iter().map(|text| serde_json::from_str(text).context("an estate's own file")).collect()
+    };
+    let whole = || -> Result<Estate> { Ok(Estate { resources: read()?, ..Estate::default() }) };
+    let estate = whole()?;
+    let findings: usize = analyse(&estate).iter().map(|(_, analysis)| analysis.findings.len()).sum();
+    anyhow::ensure!(findings > count / 20, "{findings} findings in {count} resources");
+    say(format!("{count} resources, {findings} findings"));
+    // The peer reads what we read: the files, and the policies that stand in them as texts.
+    let policies = |value: &Value| -> Result<usize> {
+        let mut open = vec![value];
+        let mut n = 0;
+        while let Some(value) = open.pop() {
+            match value {
+                Value::Object(members) => open.extend(members.values()),
+                Value::Array(items) => open.extend(items),
+                Value::String(text) if text.starts_with('{') => {
+                    black_box(serde_json::from_str::<Value>(text)?);
+                    n += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(n)
+    };
+    let rounds = pairs(
+        ctx.pick(3, 7),
+        |_| {
+            micros(|| {
+                black_box(analyse(&whole()?));
+                Ok(())
+            })
+        },
+        |_| {
+            micros(|| {
+                for text in &texts {
+                    black_box(policies(&serde_json::from_str::<Value>(text)?)?);
+                }
+                Ok(())
+            })
+        },
+    )?;
+    let checked = format!("{count} resources, {findings} findings");
+    let row = Row::new("access", format!("{count} resources, whole estate"), PEER, Unit::Micros);
+    report.add(row.bar(1.0 / 20.0).rounds(rounds).checked(checked.clone()));
+    // One that is changed is analysed alone; what it needs of the others is looked up.
+    let around = Surroundings::of(&estate);
+    let rounds = pairs(
+        ctx.pick(3, 7),
+        |round| {
+            let changed = workloads::resource(round, 1_000 + round as u64);
+            micros(|| {
+                black_box(analyse_one(&around, &changed));
+                Ok(())
+            })
+        },
+        |_| {
+            micros(|| {
+                black_box(analyse(&whole()?));
+                Ok(())
+            })
+        },
+    )?;
+    let row = Row::new("access", "one changed policy", "the whole estate again", Unit::Micros);
+    report.add(row.bar(100.0).rounds(rounds).checked(checked));
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Checks for pipelines: no new access, access not granted (IAM access-analyzer-custom-policy-checks).
 
+use crate::catalog;
+use crate::eval::{Doubt, outcome};
 use crate::json::Span;
 use crate::policy::{Document, DocumentError, Duplicates, Effect, Statement, Version, Word, Words, parse};
 use crate::request::Request;
@@ -41,6 +43,7 @@ pub fn no_new_access(existing: &[Document], new: &[Document]) -> Outcome {
         match implies(new, existing) {
             Verdict::Holds => {}
             Verdict::Fails(request) => {
+                let request = Box::new(named(*request, new, existing));
                 let statement = allowing(new, &request);
                 return Outcome::Fail { request, statement };
             }
@@ -48,6 +51,23 @@ pub fn no_new_access(existing: &[Document], new: &[Document]) -> Outcome {
         }
     }
     undecided.map_or(Outcome::Pass, |(why, request)| Outcome::Undecided { why, request })
+}
+
+/// The same request with an action that exists, where one of the service's does as well.
+fn named(request: Request, new: &Document, existing: &Document) -> Request {
+    if catalog::action(&request.action).is_some() {
+        return request;
+    }
+    let service = request.action.split(':').next().unwrap_or_default();
+    let differs = |request: &Request| {
+        outcome(new, request, Doubt::Allows).is_allowed()
+            && !outcome(existing, request, Doubt::Forbids).is_allowed()
+    };
+    catalog::actions(service)
+        .iter()
+        .map(|action| Request { action: action.full_name(), ..request.clone() })
+        .find(differs)
+        .unwrap_or(request)
 }
 
 /// Something that must not be granted: any of these actions on any of these resources, wildcards included.
@@ -100,7 +120,7 @@ fn everything_but(access: &[Access]) -> Document {
 
 /// The first statement that allows a request.
 fn allowing(document: &Document, request: &Request) -> Option<usize> {
-    match crate::eval::outcome(document, request, crate::eval::Doubt::Allows) {
+    match outcome(document, request, Doubt::Allows) {
         crate::eval::Outcome::Allowed(by) => by.first().copied(),
         _ => None,
     }

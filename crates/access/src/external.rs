@@ -88,7 +88,7 @@ pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone) -> Analysis {
     let question = Question::new(bundle, world, &trusted, &made);
     let any: Vec<usize> =
         question.own.iter().filter(|(row, _)| question.is_allow(*row)).map(|(row, _)| *row).collect();
-    match cells(&question.rows, &any, &[question.scope], world) {
+    match cells(&question.rows, &any, &[question.scope], &question.trusted, world) {
         Ok(cells) => findings.extend(question.findings(&cells)),
         Err(TooLarge) => findings.extend(question.too_large()),
     }
@@ -394,10 +394,11 @@ impl<'b> Question<'b> {
     fn dead(&self, cells: &Cells) -> Vec<Finding> {
         let mut out = Vec::new();
         for (row, at) in self.own.iter().filter(|(row, _)| self.is_allow(*row)) {
-            let is_used = cells
-                .all
-                .iter()
-                .any(|cell| cell.has(*row) && crate::eval::decide::is_caller(self.bundle, &cell.request));
+            let is_used = cells.was_passed(*row)
+                || cells
+                    .all
+                    .iter()
+                    .any(|cell| cell.has(*row) && crate::eval::decide::is_caller(self.bundle, &cell.request));
             let is_dangling = self.statement(*at).and_then(|s| s.principal.as_ref()).is_some_and(|p| {
                 !p.values.is_empty()
                     && p.values.iter().all(|(_, w)| w.text.starts_with("AROA") || w.text.starts_with("AIDA"))

@@ -124,7 +124,8 @@ fn an_estate_folder_and_who_can_reach_it() {
 
     let sarif = external(&["-o", "sarif", "--fail-on", "public"]).exits(1);
     let log: serde_json::Value = serde_json::from_str(&sarif.out()).expect("SARIF is JSON");
-    assert_eq!((text(&log, "/version"), text(&log, "/runs/0/results/0/ruleId")), ("2.1.0", "access.public"));
+    let results = log["runs"][0]["results"].as_array().expect("results");
+    assert!(results.iter().any(|r| text(r, "/ruleId") == "access.public"), "{log}");
     external(&["-o", "junit"]).ok().says("<testsuite").says("<failure");
 
     // What was denied is not closed.

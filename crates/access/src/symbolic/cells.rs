@@ -4,6 +4,7 @@
 //! keys follow from that. What depends on each other is one dimension here, made of what can go together.
 
 use super::dimensions::{Dimension, Part, Value, actions, resources, variables};
+use super::hash::{Map, Set};
 use super::implication::request_of;
 use super::keys::key_classes;
 use super::mask::Mask;
@@ -14,7 +15,7 @@ use crate::pattern::{Syntax, pieces};
 use crate::policy::{Condition, Document, Statement};
 use crate::request::Request;
 use crate::world::{OF_CALLER, World};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Masks of cells that are kept at a time.
@@ -59,23 +60,39 @@ pub struct Cells {
     /// Classes of actions: by row, whether its actions are met. And one of these actions.
     pub actions: Vec<(Vec<u64>, String)>,
     pub widened: Option<String>,
+    /// By row: whether its statement applies in one of the cells that were passed over.
+    pub passed: Vec<u64>,
+}
+
+impl Cells {
+    /// Whether a statement applies to somebody who was passed over.
+    #[must_use]
+    pub fn was_passed(&self, row: usize) -> bool {
+        self.passed.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
 }
 
 /// The question is too large; nothing can be said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooLarge;
 
-/// All cells in which one of `any` applies and all of `must`.
+/// All cells in which one of `any` applies and all of `must`. Of those in which one of `pass` does, it is only kept what applies there.
 ///
 /// # Errors
 /// There are too many.
-pub fn cells(rows: &[Row<'_>], any: &[usize], must: &[usize], world: &World<'_>) -> Result<Cells, TooLarge> {
+pub fn cells(
+    rows: &[Row<'_>],
+    any: &[usize],
+    must: &[usize],
+    pass: &[usize],
+    world: &World<'_>,
+) -> Result<Cells, TooLarge> {
     let found = match rows.len() {
-        0..=64 => cells_of::<1>(rows, any, must, world),
-        65..=128 => cells_of::<2>(rows, any, must, world),
-        129..=256 => cells_of::<4>(rows, any, must, world),
-        257..=1024 => cells_of::<16>(rows, any, must, world),
-        1025..=8192 => cells_of::<128>(rows, any, must, world),
+        0..=64 => cells_of::<1>(rows, any, must, pass, world),
+        65..=128 => cells_of::<2>(rows, any, must, pass, world),
+        129..=256 => cells_of::<4>(rows, any, must, pass, world),
+        257..=1024 => cells_of::<16>(rows, any, must, pass, world),
+        1025..=8192 => cells_of::<128>(rows, any, must, pass, world),
         _ => Err(Capped),
     };
     found.map_err(|Capped| TooLarge)
@@ -85,6 +102,7 @@ fn cells_of<const W: usize>(
     rows: &[Row<'_>],
     any: &[usize],
     must: &[usize],
+    pass: &[usize],
     world: &World<'_>,
 ) -> Result<Cells, Capped> {
     let parts: Vec<Part<'_>> = rows
@@ -94,6 +112,9 @@ fn cells_of<const W: usize>(
         .collect();
     let mut wanted = Mask::<W>::NONE;
     any.iter().for_each(|bit| wanted.insert(*bit));
+    let mut passing = Mask::<W>::NONE;
+    pass.iter().for_each(|bit| passing.insert(*bit));
+    let mut passed = Mask::<W>::NONE;
     let is_wanted = |mask: &Mask<W>| mask.meets(&wanted) && must.iter().all(|bit| mask.has(*bit));
     let mut cache = Cache::default();
     let no_values = Fixed::new();
@@ -116,7 +137,7 @@ fn cells_of<const W: usize>(
         }
         let mut levels: Vec<Vec<Step<'_, W>>> = vec![vec![(action_mask, 0, &action)]];
         for dimension in dimensions.iter().flatten() {
-            let mut met: HashSet<Mask<W>> = HashSet::new();
+            let mut met: Set<Mask<W>> = Set::default();
             // Classes that these actions do not tell apart.
             let classes: Vec<(Mask<W>, &Value)> = dimension
                 .classes
@@ -124,7 +145,7 @@ fn cells_of<const W: usize>(
                 .map(|(mask, value)| (mask.and(action_mask), value))
                 .filter(|(mask, _)| is_wanted(mask) && met.insert(*mask))
                 .collect();
-            let mut known: HashSet<Mask<W>> = HashSet::new();
+            let mut known: Set<Mask<W>> = Set::default();
             let mut next = Vec::new();
             for (before, (mask, _, _)) in levels.last().into_iter().flatten().enumerate() {
                 for (of, value) in &classes {
@@ -140,10 +161,14 @@ fn cells_of<const W: usize>(
             levels.push(next);
         }
         let class = out.actions.len();
-        for (mask, values) in ends(&levels) {
-            let mut request = request_of(&values, &no_values);
+        for (at, (mask, _, _)) in levels.last().into_iter().flatten().enumerate() {
+            if mask.meets(&passing) {
+                passed = passed.or(*mask);
+                continue;
+            }
+            let mut request = request_of(&values_of(&levels, at), &no_values);
             world.complete(&mut request);
-            out.all.push(Cell { applies: words(&mask, rows.len()), action: class, request });
+            out.all.push(Cell { applies: words(mask, rows.len()), action: class, request });
         }
         if let Value::Action(action) = action {
             out.actions.push((words(&action_mask, rows.len()), action));
@@ -152,27 +177,22 @@ fn cells_of<const W: usize>(
             return Err(Capped);
         }
     }
+    out.passed = words(&passed, rows.len());
     Ok(out)
 }
 
 /// A mask, the place of the one before it, and the value that made it.
 type Step<'v, const W: usize> = (Mask<W>, usize, &'v Value);
 
-/// The masks of the last level, with the values that lead there.
-fn ends<'l, const W: usize>(
-    levels: &'l [Vec<Step<'l, W>>],
-) -> impl Iterator<Item = (Mask<W>, Vec<Value>)> + use<'l, W> {
-    let last = levels.last().map(Vec::as_slice).unwrap_or_default();
-    last.iter().map(|(mask, before, value)| {
-        let mut values = vec![(*value).clone()];
-        let mut at = *before;
-        for level in levels.iter().rev().skip(1) {
-            let Some((_, before, value)) = level.get(at) else { break };
-            values.push((*value).clone());
-            at = *before;
-        }
-        (*mask, values)
-    })
+/// The values that lead to a mask of the last level.
+fn values_of<const W: usize>(levels: &[Vec<Step<'_, W>>], mut at: usize) -> Vec<Value> {
+    let mut values = Vec::with_capacity(levels.len());
+    for level in levels.iter().rev() {
+        let Some((_, before, value)) = level.get(at) else { break };
+        values.push((*value).clone());
+        at = *before;
+    }
+    values
 }
 
 fn words<const W: usize>(mask: &Mask<W>, rows: usize) -> Vec<u64> {
@@ -192,7 +212,7 @@ pub struct ActionClasses {
 impl ActionClasses {
     #[must_use]
     pub fn of(rows: &[Row<'_>]) -> ActionClasses {
-        let mut index: HashMap<String, usize> = HashMap::new();
+        let mut index: Map<String, usize> = Map::default();
         let mut texts = Vec::new();
         let syntax = Syntax { wildcards: true, variables: false };
         let rows = rows
@@ -296,13 +316,13 @@ fn all_dimensions<const W: usize>(
             out.push(Dimension { classes: distinct(classes), widened: None });
         }
     }
-    let mut met: HashSet<Mask<W>> = HashSet::new();
+    let mut met: Set<Mask<W>> = Set::default();
     let who = who.iter().filter(|joint| met.insert(joint.mask)).map(|joint| {
         let caller = callers.get(joint.kind).map(|(_, caller)| Value::Principal(caller.clone()));
         (joint.mask, Value::Several(caller.into_iter().chain(listed(joint.values.as_ref())).collect()))
     });
     out.push(Dimension { classes: who.collect(), widened: None });
-    let mut met: HashSet<Mask<W>> = HashSet::new();
+    let mut met: Set<Mask<W>> = Set::default();
     let network = network.iter().filter(|joint| met.insert(joint.mask));
     let network = network.map(|joint| (joint.mask, Value::Several(listed(joint.values.as_ref()).collect())));
     out.push(Dimension { classes: network.collect(), widened: None });
@@ -345,7 +365,7 @@ fn joined<const W: usize>(
         .map(|(mask, values)| (mask, Rc::new(Value::Key(key.to_owned(), values.clone())), values))
         .collect();
     let mut out = Vec::new();
-    let mut known: HashSet<(usize, Mask<W>)> = HashSet::new();
+    let mut known: Set<(usize, Mask<W>)> = Set::default();
     for joint in before {
         for (of, value, values) in &classes {
             let Some(kind) = goes(joint.kind, values.as_deref()) else { continue };
