@@ -124,39 +124,13 @@ impl<'e> Surroundings<'e> {
     }
 }
 
-/// What the analysis says of each resource that has something to say, in the estate's order.
+/// What the analysis says of each resource that has something to say, in the estate's order. One after the other: whoever has several
+/// cores gives each a part of the resources to [`analyse_one`].
 #[must_use]
 pub fn analyse(estate: &Estate) -> Vec<(usize, Analysis)> {
     let surroundings = Surroundings::of(estate);
-    let count = estate.resources.len();
     let one = |at: usize| Some((at, analyse_one(&surroundings, estate.resources.get(at)?)?));
-    let threads =
-        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(count / 64 + 1);
-    if threads == 1 {
-        return (0..count).filter_map(one).collect();
-    }
-    // Each takes the next piece: some resources take a hundred times as long as others.
-    const PIECE: usize = 16;
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || {
-        let mut out = Vec::new();
-        loop {
-            let from = next.fetch_add(PIECE, std::sync::atomic::Ordering::Relaxed);
-            if from >= count {
-                return out;
-            }
-            out.extend((from..(from + PIECE).min(count)).filter_map(one));
-        }
-    };
-    let mut out: Vec<(usize, Analysis)> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        // A thread that panicked takes the analysis with it: half an answer would be none.
-        all.into_iter()
-            .flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
-    out.sort_by_key(|(at, _)| *at);
-    out
+    (0..estate.resources.len()).filter_map(one).collect()
 }
 
 /// One resource; `None` for a type that others cannot be granted access to by itself.
