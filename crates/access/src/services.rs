@@ -89,8 +89,8 @@ fn unknown_yet(resource: &Resource) -> Vec<Unread> {
 
 /// A kind of which one policy says all; `None` where an answer holds no policy.
 fn one_policy(resource: &Resource, of: &tables::Stand) -> Option<Bundle> {
-    let is_name = |p: &&str| p.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if of.operation == "-" || !of.prefixes.iter().all(|p| is_name(&p)) {
+    let is_name = |p: &str| p.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if of.operation == "-" || !of.prefixes.iter().all(|p| is_name(p)) {
         return None;
     }
     let mut out = blank(resource, &[], ANONYMOUS.contains(&of.kind));

@@ -90,7 +90,7 @@ struct LocalFile {
 }
 
 impl LocalFile {
-    fn new(file: File, path: &Path) -> Box<dyn DiskFile> {
+    fn boxed(file: File, path: &Path) -> Box<dyn DiskFile> {
         Box::new(LocalFile { file, path: path.to_owned(), direct: OnceLock::new() })
     }
 
@@ -133,10 +133,10 @@ impl DiskFile for LocalFile {
 
 impl Disk for LocalDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(LocalFile::new(File::options().write(true).create(true).truncate(true).open(path)?, path))
+        Ok(LocalFile::boxed(File::options().write(true).create(true).truncate(true).open(path)?, path))
     }
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(LocalFile::new(File::options().write(true).open(path)?, path))
+        Ok(LocalFile::boxed(File::options().write(true).open(path)?, path))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)

@@ -225,7 +225,7 @@ fn is_limited(document: &Document, statement: &Statement) -> bool {
             && !p.values.is_empty()
             && p.values.iter().all(|(kind, w)| *kind != PrincipalKind::Everyone && is_fixed(&w.text))
     });
-    is_named || statement.conditions.iter().any(|c| is_fixed_condition(c)) || is_in_small_networks(statement)
+    is_named || statement.conditions.iter().any(is_fixed_condition) || is_in_small_networks(statement)
 }
 
 /// Keys whose fixed values limit a grant, by AWS's rule.

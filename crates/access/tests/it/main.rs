@@ -9,6 +9,7 @@ mod differential;
 mod documents;
 #[cfg(test)]
 mod evaluator;
+#[cfg(test)]
 mod external;
 #[cfg(test)]
 mod generate;
@@ -16,11 +17,13 @@ mod generate;
 mod oracles;
 #[cfg(test)]
 mod oracles_found;
+#[cfg(test)]
 mod outsiders;
 #[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod speed;
+#[cfg(test)]
 mod traps;
 #[cfg(test)]
 mod validate;
