@@ -15,8 +15,6 @@ pub enum Kind {
     AccessPoint,
     Grant,
     Share,
-    Attribute,
-    Url,
     /// A setting that holds something back.
     Switch,
     Rcp,
@@ -31,8 +29,6 @@ impl Kind {
             Kind::AccessPoint => "access-point",
             Kind::Grant => "grant",
             Kind::Share => "share",
-            Kind::Attribute => "attribute",
-            Kind::Url => "url",
             Kind::Switch => "switch",
             Kind::Rcp => "rcp",
         }
@@ -76,12 +72,14 @@ impl Part {
         Ok(Part { kind, name: name.to_owned(), stopped_by: vec![None; document.statements.len()], document })
     }
 
-    /// What a setting comes to, in the words of a policy. Our own text: it can be read.
-    #[must_use]
-    pub fn made(kind: Kind, name: &str, statements: &[Value]) -> Option<Part> {
+    /// What a setting comes to, in the words of a policy.
+    ///
+    /// # Errors
+    /// There are more entries than a policy may have.
+    pub fn made(kind: Kind, name: &str, statements: &[Value]) -> Result<Part, DocumentError> {
         let document = serde_json::json!({"Version": "2012-10-17", "Statement": statements});
         let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-        Part::read(kind, name, &text).ok()
+        Part::read(kind, name, &text)
     }
 
     /// Line of a statement, from 1.

@@ -1,7 +1,6 @@
 //! An estate: what exists, whom it belongs to, and which control policies stand above it (access.md 2).
 
-use crate::bundle::Bundle;
-use crate::bundle::{Kind, Level, Part};
+use crate::bundle::{Bundle, Kind, Level, Part};
 use crate::external::{Analysis, external};
 use crate::services;
 use crate::world::{World, Zone};
@@ -117,7 +116,7 @@ impl<'e> Surroundings<'e> {
             serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
         attached
             .map(|of| {
-                let full = Part::made(Kind::Rcp, "RCPFullAWSAccess", std::slice::from_ref(&everything));
+                let full = Part::made(Kind::Rcp, "RCPFullAWSAccess", std::slice::from_ref(&everything)).ok();
                 Level { parts: of.iter().cloned().chain(full).collect(), is_final: false }
             })
             .collect()

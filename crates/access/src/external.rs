@@ -17,7 +17,7 @@ mod rows;
 
 use crate::bundle::{Bundle, Part, Unread};
 use crate::catalog;
-use crate::eval::decide::{At, decide};
+use crate::eval::decide::{At, can_call, decide};
 use crate::eval::{Doubt, outcome};
 use crate::finding::{ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who};
 use crate::policy::{Document, Effect, PrincipalKind, Statement, Word};
@@ -80,19 +80,24 @@ pub fn external(bundle: &Bundle, world: &World<'_>, zone: &Zone) -> Analysis {
     let mut own_zone = zone.clone();
     own_zone.canonical.extend(bundle.canonical.iter().cloned());
     let mut findings = Vec::new();
-    let not_public = |reason: &str| Public { semantic: false, aws_rule: None, reason: reason.to_owned() };
-    let Ok(trusted) = world.zone(&own_zone, &harmless(bundle), &trust(bundle, world)) else {
-        return Analysis { findings, public: not_public("the zone of trust cannot be read") };
-    };
+    let zone_text = world.zone(&own_zone, &harmless(bundle), &trust(bundle, world));
+    // Nobody is trusted then: too much is reported, never too little.
+    let nobody = Document::empty();
+    let trusted = zone_text.as_ref().unwrap_or(&nobody);
     let made = Made::of(bundle, world);
-    let question = Question::new(bundle, world, &trusted, &made);
+    let question = Question::new(bundle, world, trusted, &made);
     let any: Vec<usize> =
         question.own.iter().filter(|(row, _)| question.is_allow(*row)).map(|(row, _)| *row).collect();
-    match cells(&question.rows, &any, &[question.scope], &question.trusted, world) {
+    let can_call = |caller: &Principal, action: &str| can_call(bundle, caller, action);
+    match cells(&question.rows, &any, &[question.scope], &question.trusted, world, &can_call) {
         Ok(cells) => findings.extend(question.findings(&cells)),
         Err(TooLarge) => findings.extend(question.too_large()),
     }
     findings.extend(bundle.unknown.iter().map(|unread| question.unknown(unread)));
+    if let Err(why) = &zone_text {
+        let operation = "the zone of trust".to_owned();
+        findings.push(question.unknown(&Unread { operation, permission: None, why: why.to_string() }));
+    }
     findings.extend(question.dangling());
     let semantic = findings.iter().any(|f| f.rule == Rule::Public);
     let public = Public {
@@ -163,8 +168,9 @@ impl<'b> Question<'b> {
         })
     }
 
-    fn is_trusted(&self, cell: &Cell) -> bool {
-        self.trusted.iter().any(|row| cell.has(*row))
+    /// The resource's own grants that apply to a cell.
+    fn granting(&self, cell: &Cell) -> impl Iterator<Item = At> {
+        self.own.iter().filter(|(row, _)| self.is_allow(*row) && cell.has(*row)).map(|(_, at)| *at)
     }
 
     /// What the evaluator says: somebody can make the request, is not trusted, and is allowed.
@@ -394,11 +400,7 @@ impl<'b> Question<'b> {
     fn dead(&self, cells: &Cells) -> Vec<Finding> {
         let mut out = Vec::new();
         for (row, at) in self.own.iter().filter(|(row, _)| self.is_allow(*row)) {
-            let is_used = cells.was_passed(*row)
-                || cells
-                    .all
-                    .iter()
-                    .any(|cell| cell.has(*row) && crate::eval::decide::is_caller(self.bundle, &cell.request));
+            let is_used = cells.was_passed(*row) || cells.all.iter().any(|cell| cell.has(*row));
             let is_dangling = self.statement(*at).and_then(|s| s.principal.as_ref()).is_some_and(|p| {
                 !p.values.is_empty()
                     && p.values.iter().all(|(_, w)| w.text.starts_with("AROA") || w.text.starts_with("AIDA"))

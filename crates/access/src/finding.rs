@@ -39,6 +39,41 @@ pub enum Rule {
     Unknown,
 }
 
+impl Rule {
+    /// From the worst class on.
+    pub const ALL: [Rule; 11] = [
+        Rule::Public,
+        Rule::Network,
+        Rule::Account,
+        Rule::Organization,
+        Rule::Federated,
+        Rule::Canonical,
+        Rule::ConfusedDeputy,
+        Rule::HeldBack,
+        Rule::DanglingPrincipal,
+        Rule::DeadGrant,
+        Rule::Unknown,
+    ];
+
+    /// Its id, as serialised.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::Public => "access.public",
+            Rule::Network => "access.external.network",
+            Rule::Account => "access.external.account",
+            Rule::Organization => "access.external.organization",
+            Rule::Federated => "access.external.federated",
+            Rule::Canonical => "access.external.canonical",
+            Rule::ConfusedDeputy => "access.confused-deputy",
+            Rule::HeldBack => "access.held-back",
+            Rule::DanglingPrincipal => "access.dangling-principal",
+            Rule::DeadGrant => "access.dead-grant",
+            Rule::Unknown => "access.unknown",
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
@@ -150,4 +185,17 @@ pub struct Finding {
     pub severity: u8,
     pub risk: Vec<String>,
     pub recommendation: Recommendation,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_has_one_name() {
+        for (at, rule) in Rule::ALL.into_iter().enumerate() {
+            assert_eq!(serde_json::to_value(rule).unwrap(), rule.name());
+            assert_eq!(rule as usize, at, "all of them, in their order");
+        }
+    }
 }

@@ -120,6 +120,19 @@ impl Condition {
 }
 
 impl Document {
+    /// A document that says nothing.
+    #[must_use]
+    pub fn empty() -> Document {
+        Document {
+            text: String::new(),
+            version: Version::V2012,
+            id: None,
+            statements: Vec::new(),
+            problems: Vec::new(),
+            has_duplicates: false,
+        }
+    }
+
     /// How texts of this document are read where wildcards count.
     #[must_use]
     pub fn syntax(&self, wildcards: bool) -> Syntax {

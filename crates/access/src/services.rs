@@ -8,7 +8,7 @@ pub mod s3;
 mod shares;
 pub mod tables;
 
-use crate::bundle::{Bundle, Callers, Form, Kind, Part, Unread};
+use crate::bundle::{Bundle, Callers, Form, Kind, Part, Stop, Unread};
 use crate::estate::Surroundings;
 use crate::policy::{Base, Document, Duplicates, Effect, Quantifier, Version, parse};
 use model::Resource;
@@ -37,9 +37,9 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
         "AWS::KMS::Key" => kms::key(resource)?,
         "AWS::Lambda::Function" => lambda::function(resource),
         "AWS::EC2::Snapshot" => shares::ebs_snapshot(resource, around),
-        "AWS::EC2::Image" => shares::image(resource, around),
+        "AWS::EC2::Image" => shares::image(resource),
         "AWS::RDS::DBSnapshot" | "AWS::RDS::DBClusterSnapshot" => shares::rds_snapshot(resource),
-        kind => one_policy(resource, &tables::stand(kind)?)?,
+        kind => one_policy(resource, tables::stand(kind)?)?,
     };
     let service = out.actions.first().and_then(|a| a.split(':').next()).unwrap_or_default();
     let has_organization = around.estate.organization.is_some();
@@ -95,7 +95,7 @@ fn one_policy(resource: &Resource, of: &tables::Stand) -> Option<Bundle> {
     }
     let mut out = blank(resource, &[], ANONYMOUS.contains(&of.kind));
     out.actions = match of.kind {
-        "AWS::SecretsManager::Secret" => tables::secret_operations(),
+        "AWS::SecretsManager::Secret" => tables::SECRET_OPERATIONS.iter().map(|o| (*o).to_owned()).collect(),
         "AWS::Lambda::LayerVersion" => vec!["lambda:GetLayerVersion".to_owned()],
         _ => of.prefixes.iter().map(|p| format!("{p}:*")).collect(),
     };
@@ -196,10 +196,17 @@ impl Bundle {
         self.doubt = Some("a key stands twice, and which of them counts is not documented".to_owned());
     }
 
-    /// Adds what a setting comes to.
-    fn made(&mut self, kind: Kind, name: &str, statements: &[Value]) {
-        if !statements.is_empty() {
-            self.parts.extend(Part::made(kind, name, statements));
+    /// Adds what a setting comes to. `stops`: by statement, what takes its effect away.
+    fn made(&mut self, kind: Kind, name: &str, statements: &[Value], stops: Vec<Option<Stop>>) {
+        match Part::made(kind, name, statements) {
+            Ok(_) if statements.is_empty() => {}
+            Ok(mut part) => {
+                part.stopped_by.iter_mut().zip(stops).for_each(|(slot, stop)| *slot = stop);
+                self.parts.push(part);
+            }
+            Err(e) => {
+                self.unknown.push(Unread { operation: name.to_owned(), permission: None, why: e.to_string() })
+            }
         }
     }
 }

@@ -38,7 +38,11 @@ pub fn decide(bundle: &Bundle, request: &Request) -> Decision {
     let is_fixed = |(key, value): (&String, &String)| {
         request.context.get(key).is_some_and(|values| values.iter().eq([value]))
     };
-    if !is_caller(bundle, request) || !in_scope(bundle, request) || !bundle.fixed.iter().all(is_fixed) {
+    let can_call = |who: &Principal| can_call(bundle, who, &request.action);
+    if !request.principal.as_ref().is_none_or(can_call)
+        || !in_scope(bundle, request)
+        || !bundle.fixed.iter().all(is_fixed)
+    {
         return out;
     }
     let applying = |parts: &[Part], level: Option<usize>, effect: Effect| -> Vec<At> {
@@ -71,26 +75,25 @@ pub fn decide(bundle: &Bundle, request: &Request) -> Decision {
     out
 }
 
-/// Whether the resource can have that caller at all. A role is assumed in three ways, each by its own kind of caller.
-pub(crate) fn is_caller(bundle: &Bundle, request: &Request) -> bool {
+/// Whether the resource can have that caller for that action at all. A role is assumed in three ways, each by its own kind of caller.
+pub(crate) fn can_call(bundle: &Bundle, caller: &Principal, action: &str) -> bool {
     if bundle.kind == "AWS::IAM::Role" {
-        let action = request.action.to_ascii_lowercase();
-        let is_saml = |p: &str| p.contains(":saml-provider/");
-        return match &request.principal {
-            Some(Principal::Federated(provider)) if is_saml(provider) => action == "sts:assumerolewithsaml",
-            Some(Principal::Federated(_)) => action == "sts:assumerolewithwebidentity",
-            Some(Principal::Iam(_) | Principal::Session { .. } | Principal::Service(_)) => {
-                action == "sts:assumerole"
+        let is = |name: &str| action.eq_ignore_ascii_case(name);
+        return match caller {
+            Principal::Federated(provider) if provider.contains(":saml-provider/") => {
+                is("sts:AssumeRoleWithSAML")
             }
-            _ => false,
+            Principal::Federated(_) => is("sts:AssumeRoleWithWebIdentity"),
+            Principal::Iam(_) | Principal::Session { .. } | Principal::Service(_) => is("sts:AssumeRole"),
+            Principal::Anonymous | Principal::Canonical(_) => false,
         };
     }
-    match &request.principal {
-        None | Some(Principal::Iam(_) | Principal::Session { .. }) => true,
-        Some(Principal::Anonymous) => bundle.callers.anonymous,
-        Some(Principal::Canonical(_)) => bundle.callers.canonical,
-        Some(Principal::Service(_)) => bundle.callers.services,
-        Some(Principal::Federated(_)) => bundle.callers.federated,
+    match caller {
+        Principal::Iam(_) | Principal::Session { .. } => true,
+        Principal::Anonymous => bundle.callers.anonymous,
+        Principal::Canonical(_) => bundle.callers.canonical,
+        Principal::Service(_) => bundle.callers.services,
+        Principal::Federated(_) => bundle.callers.federated,
     }
 }
 

@@ -13,17 +13,14 @@ impl Question<'_> {
     pub(super) fn blockers(&self, cell: &Cell) -> BTreeSet<Blocker> {
         let mut out = BTreeSet::new();
         let denies = self.own.iter().chain(self.levels.iter().flatten());
-        for (row, at) in denies.filter(|(row, _)| !self.is_allow(*row) && cell.has(*row)) {
-            let _ = row;
-            out.insert(Blocker::Denied(*at));
-        }
+        let denies = denies.filter(|(row, _)| !self.is_allow(*row) && cell.has(*row));
+        out.extend(denies.map(|(_, at)| Blocker::Denied(*at)));
         for (level, rows) in self.levels.iter().enumerate() {
             if !rows.iter().any(|(row, _)| self.is_allow(*row) && cell.has(*row)) {
                 out.insert(Blocker::Level(level));
             }
         }
-        let granted = self.own.iter().filter(|(row, _)| self.is_allow(*row) && cell.has(*row));
-        let stops: Vec<Option<crate::bundle::Stop>> = granted.map(|(_, at)| self.stop(*at)).collect();
+        let stops: Vec<Option<crate::bundle::Stop>> = self.granting(cell).map(|at| self.stop(at)).collect();
         if stops.iter().all(Option::is_some) {
             out.extend(stops.into_iter().flatten().map(Blocker::Stop));
         }

@@ -123,6 +123,16 @@ impl Question<'_> {
     fn bound_tenant(&self, provider: &str, request: &Request) -> Option<Rule> {
         let host = provider.rsplit("oidc-provider/").next().unwrap_or(provider);
         let host = host.strip_suffix('/').unwrap_or(host);
+        let named = self
+            .bundle
+            .parts
+            .iter()
+            .flat_map(|p| &p.document.statements)
+            .filter_map(|s| s.principal.as_ref());
+        // Whatever provider there is, or will be.
+        if !named.flat_map(|p| &p.values).any(|(_, w)| w.text == provider) {
+            return None;
+        }
         if !tables::is_shared(host) {
             return Some(Rule::Federated);
         }

@@ -2,7 +2,7 @@
 
 use super::{Actions, Atom, Question};
 use crate::bundle::{Kind, Stop};
-use crate::eval::decide::{At, is_caller};
+use crate::eval::decide::At;
 use crate::finding::{Rule, Test, Who};
 use crate::policy::{PrincipalKind, Quantifier, Statement};
 use crate::symbolic::{Cell, Cells};
@@ -30,26 +30,20 @@ type Groups = BTreeMap<Key, Group>;
 pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions]) -> (Groups, Groups) {
     let mut all: Groups = BTreeMap::new();
     for (at, cell) in cells.all.iter().enumerate() {
-        if question.is_trusted(cell)
-            || !is_caller(question.bundle, &cell.request)
-            || !question.is_real(cell, names)
-        {
+        if !question.is_real(cell, names) {
             continue;
         }
         let blockers = question.blockers(cell);
-        for (row, statement) in
-            question.own.iter().filter(|(row, _)| question.is_allow(*row) && cell.has(*row))
-        {
-            let _ = row;
-            let is_stopped = question.stop(*statement).is_some();
-            for key in question.keys(cell, *statement) {
+        for statement in question.granting(cell) {
+            let is_stopped = question.stop(statement).is_some();
+            for key in question.keys(cell, statement) {
                 let group = all.entry(key).or_default();
                 if blockers.is_empty() && !is_stopped {
                     group.open.insert(at);
-                    group.statements.insert(*statement);
+                    group.statements.insert(statement);
                 } else if !blockers.is_empty() {
                     group.held.insert(at);
-                    group.statements.insert(*statement);
+                    group.statements.insert(statement);
                 }
             }
         }
@@ -100,8 +94,7 @@ impl Question<'_> {
     /// Whether what is held back of a group is of a worse class than what is open.
     fn holds_worse_back(&self, cells: &Cells, group: &Group) -> bool {
         let worst = |of: &BTreeSet<usize>| {
-            let of: Vec<&Cell> = of.iter().filter_map(|at| cells.all.get(*at)).collect();
-            of.iter().map(|cell| self.class(&cell.request, true)).min()
+            of.iter().filter_map(|at| cells.all.get(*at)).map(|cell| self.class(&cell.request, true)).min()
         };
         worst(&group.held) == Some(Rule::Public) && worst(&group.open) > Some(Rule::Network)
     }

@@ -4,8 +4,7 @@ use super::{Atom, IDENTITY, Question, class};
 use crate::bundle::{Bundle, Part};
 use crate::eval::decide::At;
 use crate::policy::{
-    Condition, Document, Effect, Operator, PrincipalKind, Principals, Quantifier, Statement, Version, Word,
-    Words,
+    Condition, Document, Effect, Operator, PrincipalKind, Principals, Quantifier, Statement, Word, Words,
 };
 use crate::symbolic::Row;
 use crate::world::World;
@@ -69,14 +68,7 @@ pub const TRUST: [&str; 3] = ["sts:AssumeRole", "sts:AssumeRoleWithSAML", "sts:A
 
 impl Made {
     pub(super) fn of(bundle: &Bundle, world: &World<'_>) -> Made {
-        let document = Document {
-            text: String::new(),
-            version: Version::V2012,
-            id: None,
-            statements: Vec::new(),
-            problems: Vec::new(),
-            has_duplicates: false,
-        };
+        let document = Document::empty();
         let scope = Statement {
             action: words(&bundle.actions),
             resource: Some(words(bundle.forms.iter().map(|f| &f.pattern))),

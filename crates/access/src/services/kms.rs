@@ -11,8 +11,7 @@ pub(super) fn key(resource: &Resource) -> Option<Bundle> {
     if facts.and_then(|a| a.pointer("/KeyMetadata/KeyManager")).and_then(Value::as_str) == Some("AWS") {
         return None;
     }
-    let mut out = blank(resource, &[], false);
-    out.actions = super::tables::kms_operations();
+    let mut out = blank(resource, &super::tables::KMS_OPERATIONS, false);
     out.forms = vec![Form { name: String::new(), pattern: resource.arn.clone() }];
     out.policy(resource, "GetKeyPolicy", "/Policy", "kms:GetKeyPolicy");
     let grants = out.answer(resource, "ListGrants", "kms:ListGrants");
@@ -23,7 +22,7 @@ pub(super) fn key(resource: &Resource) -> Option<Bundle> {
         .flatten()
         .flat_map(grant)
         .collect();
-    out.made(Kind::Grant, "ListGrants", &statements);
+    out.made(Kind::Grant, "ListGrants", &statements, Vec::new());
     Some(out)
 }
 

@@ -23,6 +23,7 @@ pub(super) fn function(resource: &Resource) -> Bundle {
             Kind::Switch,
             "no function URL",
             &[json!({"Effect": "Deny", "Principal": "*", "Action": "lambda:InvokeFunctionUrl", "Resource": "*"})],
+            Vec::new(),
         ),
         // Not asked for: there may be one.
         (None, None) => out.callers.anonymous = true,

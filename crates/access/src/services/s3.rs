@@ -1,8 +1,8 @@
 //! S3: policy, access control list, ownership, Block Public Access, access points; and AWS's own rule of what is public (access.md 6;
 //! S3 access-control-block-public-access).
 
-use super::blank;
-use crate::bundle::{Bundle, Form, Kind, Level, Part, Stop};
+use super::{blank, tables};
+use crate::bundle::{Bundle, Form, Kind, Level, Part, Stop, Unread};
 use crate::estate::Surroundings;
 use crate::policy::{Base, Condition, Document, Effect, PrincipalKind, Quantifier, Statement};
 use model::Resource;
@@ -78,6 +78,7 @@ fn restrict(out: &mut Bundle, switches: Switches) {
             "RestrictPublicBuckets",
             &[json!({"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*", "Condition": {
                 "StringNotEquals": {"aws:PrincipalAccount": own}, "Bool": {"aws:PrincipalIsAWSService": "false"}}})],
+            Vec::new(),
         );
     }
     out.aws_public = Some(match verdict {
@@ -89,27 +90,6 @@ fn restrict(out: &mut Bundle, switches: Switches) {
 const ALL_USERS: &str = "http://acs.amazonaws.com/groups/global/AllUsers";
 const AUTHENTICATED: &str = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers";
 const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
-
-/// What a permission on a bucket allows (S3 acl-overview, "Mapping of ACL permissions and access policy permissions").
-fn actions(permission: &str) -> Option<(&'static [&'static str], &'static [&'static str])> {
-    const READ: &[&str] = &["s3:ListBucket", "s3:ListBucketMultipartUploads", "s3:ListBucketVersions"];
-    const WRITE: &[&str] = &["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObject"];
-    const ALL: &[&str] = &[
-        "s3:GetBucketAcl",
-        "s3:ListBucket",
-        "s3:ListBucketMultipartUploads",
-        "s3:ListBucketVersions",
-        "s3:PutBucketAcl",
-    ];
-    match permission {
-        "READ" => Some((READ, &[])),
-        "WRITE" => Some((&[], WRITE)),
-        "READ_ACP" => Some((&["s3:GetBucketAcl"], &[])),
-        "WRITE_ACP" => Some((&["s3:PutBucketAcl"], &[])),
-        "FULL_CONTROL" => Some((ALL, WRITE)),
-        _ => None,
-    }
-}
 
 /// The access control list as a policy.
 fn acl(resource: &Resource, out: &mut Bundle, switches: Switches) {
@@ -126,7 +106,12 @@ fn acl(resource: &Resource, out: &mut Bundle, switches: Switches) {
     let (mut statements, mut stops) = (Vec::new(), Vec::new());
     for grant in answer.get("Grants").and_then(Value::as_array).into_iter().flatten() {
         let text = |pointer: &str| grant.pointer(pointer).and_then(Value::as_str);
-        let Some((on_bucket, on_objects)) = text("/Permission").and_then(actions) else { continue };
+        let allowed = tables::acl_of_buckets(text("/Permission").unwrap_or_default());
+        if allowed.is_empty() {
+            let why = format!("a grant has a permission that is not known: {grant}");
+            out.unknown.push(Unread { operation: "GetBucketAcl".to_owned(), permission: None, why });
+            continue;
+        }
         if text("/Grantee/ID").is_some_and(|id| Some(id) == owner) {
             continue;
         }
@@ -143,7 +128,9 @@ fn acl(resource: &Resource, out: &mut Bundle, switches: Switches) {
             (_, Some(id)) => (json!({"CanonicalUser": id}), None, false),
             _ => continue,
         };
-        for (actions, behind) in [(on_bucket, ""), (on_objects, "/*")] {
+        for behind in ["", "/*"] {
+            let actions: Vec<&str> =
+                allowed.iter().filter(|(_, b)| *b == behind).map(|(action, _)| *action).collect();
             if actions.is_empty() {
                 continue;
             }
@@ -161,12 +148,7 @@ fn acl(resource: &Resource, out: &mut Bundle, switches: Switches) {
             });
         }
     }
-    if let Some(mut part) =
-        Part::made(Kind::Acl, "GetBucketAcl", &statements).filter(|_| !statements.is_empty())
-    {
-        part.stopped_by = stops;
-        out.parts.push(part);
-    }
+    out.made(Kind::Acl, "GetBucketAcl", &statements, stops);
 }
 
 pub(super) fn access_point(resource: &Resource, around: &Surroundings<'_>) -> Bundle {
@@ -195,6 +177,7 @@ pub(super) fn access_point(resource: &Resource, around: &Surroundings<'_>) -> Bu
             "VpcConfiguration",
             &[json!({"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*",
                 "Condition": {"StringNotEquals": {"aws:SourceVpc": vpc}}})],
+            Vec::new(),
         );
         out.aws_public = Some((false, "an access point of a VPC is never public".to_owned()));
     }
@@ -206,7 +189,7 @@ pub(super) fn access_point(resource: &Resource, around: &Surroundings<'_>) -> Bu
 /// limited to fixed values, whatever a Deny takes away.
 #[must_use]
 pub fn aws_public(document: &Document) -> Option<String> {
-    let open = document.statements.iter().find(|s| s.effect == Effect::Allow && !is_limited(document, s))?;
+    let open = document.statements.iter().find(|s| s.effect == Effect::Allow && !is_limited(s))?;
     Some(format!(
         "AWS's rule counts statement {} as public: neither its principal nor a condition has fixed values only",
         open.index
@@ -218,8 +201,7 @@ fn is_fixed(text: &str) -> bool {
     !text.contains(['*', '?']) && !text.contains("${")
 }
 
-fn is_limited(document: &Document, statement: &Statement) -> bool {
-    let _ = document;
+fn is_limited(statement: &Statement) -> bool {
     let is_named = statement.principal.as_ref().is_some_and(|p| {
         !p.negated
             && !p.values.is_empty()
@@ -300,7 +282,7 @@ fn delegation(resource: &Resource, around: &Surroundings<'_>, out: &mut Bundle, 
         return;
     };
     let part = match answer.get("Policy").and_then(Value::as_str) {
-        None => Part::made(Kind::Policy, "GetBucketPolicy of the bucket", &[]),
+        None => Part::made(Kind::Policy, "GetBucketPolicy of the bucket", &[]).ok(),
         Some(text) => Part::read(Kind::Policy, "GetBucketPolicy of the bucket", text).ok(),
     };
     let Some(mut part) = part else { return };

@@ -1,7 +1,7 @@
 //! What is shared by lists of accounts: snapshots and images (access.md 5).
 
-use super::blank;
-use crate::bundle::{Bundle, Kind, Part, Stop};
+use super::{blank, tables};
+use crate::bundle::{Bundle, Kind, Stop};
 use crate::estate::Surroundings;
 use model::Resource;
 use serde_json::{Value, json};
@@ -49,10 +49,7 @@ fn share(out: &mut Bundle, name: &str, actions: &[&str], with: &[With<'_>], stop
         statements.push(statement);
         stops.push(stop.filter(|_| matches!(to, With::Everybody)));
     }
-    if let Some(mut part) = Part::made(Kind::Share, name, &statements).filter(|_| !statements.is_empty()) {
-        part.stopped_by = stops;
-        out.parts.push(part);
-    }
+    out.made(Kind::Share, name, &statements, stops);
 }
 
 /// A fact of the account in one region.
@@ -75,8 +72,8 @@ fn list<'v>(answer: Option<&'v Value>, pointer: &str) -> Vec<With<'v>> {
 }
 
 pub(super) fn ebs_snapshot(resource: &Resource, around: &Surroundings<'_>) -> Bundle {
-    const USES: [&str; 2] = ["ec2:CopySnapshot", "ec2:CreateVolume"];
-    let mut out = blank(resource, &USES, false);
+    let uses = tables::share_actions(&resource.kind);
+    let mut out = blank(resource, &uses, false);
     out.callers.services = false;
     let answer = out.answer(resource, "DescribeSnapshotAttribute", "ec2:DescribeSnapshotAttribute");
     let facts = resource.answer("DescribeSnapshots").ok().flatten();
@@ -89,39 +86,33 @@ pub(super) fn ebs_snapshot(resource: &Resource, around: &Surroundings<'_>) -> Bu
         (_, true) => Some(Stop { name: "block public access for EBS snapshots", is_final: false }),
         _ => None,
     };
-    share(&mut out, "DescribeSnapshotAttribute", &USES, &list(answer, "/CreateVolumePermissions"), stop);
+    share(&mut out, "DescribeSnapshotAttribute", &uses, &list(answer, "/CreateVolumePermissions"), stop);
     out
 }
 
-pub(super) fn image(resource: &Resource, around: &Surroundings<'_>) -> Bundle {
-    const USES: [&str; 2] = ["ec2:CopyImage", "ec2:RunInstances"];
-    let mut out = blank(resource, &USES, false);
+pub(super) fn image(resource: &Resource) -> Bundle {
+    let uses = tables::share_actions(&resource.kind);
+    let mut out = blank(resource, &uses, false);
     out.callers.services = false;
     let answer = out.answer(resource, "DescribeImageAttribute", "ec2:DescribeImageAttribute");
     // The account's block refuses new public images only; one that is public stays so.
-    let _ = around;
-    share(&mut out, "DescribeImageAttribute", &USES, &list(answer, "/LaunchPermissions"), None);
+    share(&mut out, "DescribeImageAttribute", &uses, &list(answer, "/LaunchPermissions"), None);
     out
 }
 
 pub(super) fn rds_snapshot(resource: &Resource) -> Bundle {
     let is_cluster = resource.kind == "AWS::RDS::DBClusterSnapshot";
-    let (uses, operation, result, attributes): (&[&str], _, _, _) = if is_cluster {
+    let uses = tables::share_actions(&resource.kind);
+    let (operation, result, attributes) = if is_cluster {
         (
-            &["rds:CopyDBClusterSnapshot", "rds:RestoreDBClusterFromSnapshot"],
             "DescribeDBClusterSnapshotAttributes",
             "DBClusterSnapshotAttributesResult",
             "DBClusterSnapshotAttributes",
         )
     } else {
-        (
-            &["rds:CopyDBSnapshot", "rds:RestoreDBInstanceFromDBSnapshot"],
-            "DescribeDBSnapshotAttributes",
-            "DBSnapshotAttributesResult",
-            "DBSnapshotAttributes",
-        )
+        ("DescribeDBSnapshotAttributes", "DBSnapshotAttributesResult", "DBSnapshotAttributes")
     };
-    let mut out = blank(resource, uses, false);
+    let mut out = blank(resource, &uses, false);
     out.callers.services = false;
     let answer = out.answer(resource, operation, &format!("rds:{operation}"));
     let all = answer.and_then(|a| a.pointer(&format!("/{result}/{attributes}"))).and_then(Value::as_array);
@@ -140,6 +131,6 @@ pub(super) fn rds_snapshot(resource: &Resource) -> Bundle {
     let is_encrypted =
         facts.and_then(|a| a.pointer("/DBSnapshots/0/Encrypted")).and_then(Value::as_bool) == Some(true);
     let stop = is_encrypted.then_some(ENCRYPTED);
-    share(&mut out, operation, uses, &with, stop);
+    share(&mut out, operation, &uses, &with, stop);
     out
 }

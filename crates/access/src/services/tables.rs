@@ -103,22 +103,46 @@ pub fn is_inside(host: &str, context: &str) -> bool {
     }
 }
 
+static RCP_SERVICES: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| firsts(include_str!("../../data/rcp-services.txt")));
+
 /// Whether resource control policies bind the resources of a service (ORG orgs_manage_policies_rcps).
 #[must_use]
 pub fn is_bound_by_rcps(prefix: &str) -> bool {
-    rows(include_str!("../../data/rcp-services.txt")).any(|columns| columns.first() == Some(&prefix))
+    RCP_SERVICES.contains(&prefix)
+}
+
+fn firsts(table: &'static str) -> Vec<&'static str> {
+    rows(table).filter_map(|columns| columns.first().copied()).collect()
 }
 
 /// Operations on a key that another account can use.
-pub(super) fn kms_operations() -> Vec<String> {
-    let of = rows(include_str!("../../data/kms-cross-account.txt"));
-    of.filter_map(|columns| columns.first().map(|c| (*c).to_owned())).collect()
-}
+pub(super) static KMS_OPERATIONS: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| firsts(include_str!("../../data/kms-cross-account.txt")));
 
 /// Operations on a secret that another account can use.
-pub(super) fn secret_operations() -> Vec<String> {
-    let of = rows(include_str!("../../data/secretsmanager-cross-account.txt"));
-    of.filter_map(|columns| columns.first().map(|c| (*c).to_owned())).collect()
+pub(super) static SECRET_OPERATIONS: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| firsts(include_str!("../../data/secretsmanager-cross-account.txt")));
+
+static SHARES: LazyLock<Vec<(&'static str, &'static str)>> = LazyLock::new(|| {
+    let row = |columns: Vec<&'static str>| Some((*columns.first()?, *columns.get(1)?));
+    rows(include_str!("../../data/snapshot-actions.txt")).filter_map(row).collect()
+});
+
+/// What a share of a kind of resource lets its receiver do.
+pub(super) fn share_actions(kind: &str) -> Vec<&'static str> {
+    SHARES.iter().filter(|(of, _)| *of == kind).map(|(_, action)| *action).collect()
+}
+
+static ACL: LazyLock<Vec<[&'static str; 4]>> = LazyLock::new(|| {
+    let row = |columns: Vec<&'static str>| columns.first_chunk::<4>().copied();
+    rows(include_str!("../../data/acl.txt")).filter_map(row).collect()
+});
+
+/// What a permission in a bucket's list allows, and what stands behind the bucket's ARN in the resources of that.
+pub(super) fn acl_of_buckets(permission: &str) -> Vec<(&'static str, &'static str)> {
+    let of = ACL.iter().filter(|[name, on, ..]| *name == permission && *on == "bucket");
+    of.map(|[_, _, action, resource]| (*action, resource.strip_prefix("arn").unwrap_or_default())).collect()
 }
 
 /// A kind of resource whose policy stands in one answer.
@@ -130,8 +154,7 @@ pub(super) struct Stand {
     pub resources: Vec<&'static str>,
 }
 
-/// The row of a kind.
-pub(super) fn stand(kind: &str) -> Option<Stand> {
+static STANDS: LazyLock<Vec<Stand>> = LazyLock::new(|| {
     let row = |columns: Vec<&'static str>| {
         let [kind, _, operation, pointer, _, prefixes, resources, ..] = columns.as_slice() else {
             return None;
@@ -139,7 +162,12 @@ pub(super) fn stand(kind: &str) -> Option<Stand> {
         let list = |text: &'static str| text.split(',').map(str::trim).collect::<Vec<_>>();
         Some(Stand { kind, operation, pointer, prefixes: list(prefixes), resources: list(resources) })
     };
-    rows(include_str!("../../data/resource-kinds.txt")).filter_map(row).find(|s| s.kind == kind)
+    rows(include_str!("../../data/resource-kinds.txt")).filter_map(row).collect()
+});
+
+/// The row of a kind.
+pub(super) fn stand(kind: &str) -> Option<&'static Stand> {
+    STANDS.iter().find(|s| s.kind == kind)
 }
 
 #[cfg(test)]
@@ -178,8 +206,15 @@ mod tests {
     fn tables_are_whole() {
         assert!(ISSUERS.len() > 50 && DEPUTIES.len() > 100);
         assert!(is_bound_by_rcps("s3") && !is_bound_by_rcps("iam"));
-        assert!(kms_operations().iter().all(|o| o.starts_with("kms:")), "{:?}", kms_operations());
-        assert!(secret_operations().iter().all(|o| o.starts_with("secretsmanager:")));
+        assert!(KMS_OPERATIONS.iter().all(|o| o.starts_with("kms:")), "{:?}", *KMS_OPERATIONS);
+        assert!(SECRET_OPERATIONS.iter().all(|o| o.starts_with("secretsmanager:")));
+        assert_eq!(acl_of_buckets("WRITE_ACP"), [("s3:PutBucketAcl", "")]);
+        assert!(acl_of_buckets("WRITE").iter().all(|(_, behind)| *behind == "/*"));
+        for kind in
+            ["AWS::EC2::Snapshot", "AWS::EC2::Image", "AWS::RDS::DBSnapshot", "AWS::RDS::DBClusterSnapshot"]
+        {
+            assert!(!share_actions(kind).is_empty(), "{kind}");
+        }
         assert_eq!(stand("AWS::SQS::Queue").unwrap().operation, "GetQueueAttributes");
     }
 }

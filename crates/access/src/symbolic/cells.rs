@@ -13,7 +13,7 @@ use super::principals::principal_classes;
 use super::strings::{Cache, Capped, Token, tokens};
 use crate::pattern::{Syntax, pieces};
 use crate::policy::{Condition, Document, Statement};
-use crate::request::Request;
+use crate::request::{Principal, Request};
 use crate::world::{OF_CALLER, World};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -77,6 +77,7 @@ impl Cells {
 pub struct TooLarge;
 
 /// All cells in which one of `any` applies and all of `must`. Of those in which one of `pass` does, it is only kept what applies there.
+/// `can_call`: whether such a caller can ask for such an action at all; right for all callers of one kind.
 ///
 /// # Errors
 /// There are too many.
@@ -86,13 +87,14 @@ pub fn cells(
     must: &[usize],
     pass: &[usize],
     world: &World<'_>,
+    can_call: &dyn Fn(&Principal, &str) -> bool,
 ) -> Result<Cells, TooLarge> {
     let found = match rows.len() {
-        0..=64 => cells_of::<1>(rows, any, must, pass, world),
-        65..=128 => cells_of::<2>(rows, any, must, pass, world),
-        129..=256 => cells_of::<4>(rows, any, must, pass, world),
-        257..=1024 => cells_of::<16>(rows, any, must, pass, world),
-        1025..=8192 => cells_of::<128>(rows, any, must, pass, world),
+        0..=64 => cells_of::<1>(rows, any, must, pass, world, can_call),
+        65..=128 => cells_of::<2>(rows, any, must, pass, world, can_call),
+        129..=256 => cells_of::<4>(rows, any, must, pass, world, can_call),
+        257..=1024 => cells_of::<16>(rows, any, must, pass, world, can_call),
+        1025..=8192 => cells_of::<128>(rows, any, must, pass, world, can_call),
         _ => Err(Capped),
     };
     found.map_err(|Capped| TooLarge)
@@ -104,6 +106,7 @@ fn cells_of<const W: usize>(
     must: &[usize],
     pass: &[usize],
     world: &World<'_>,
+    can_call: &dyn Fn(&Principal, &str) -> bool,
 ) -> Result<Cells, Capped> {
     let parts: Vec<Part<'_>> = rows
         .iter()
@@ -135,6 +138,7 @@ fn cells_of<const W: usize>(
             out.widened = out.widened.or(widened);
             dimensions = Some(all);
         }
+        let Value::Action(action_name) = &action else { continue };
         let mut levels: Vec<Vec<Step<'_, W>>> = vec![vec![(action_mask, 0, &action)]];
         for dimension in dimensions.iter().flatten() {
             let mut met: Set<Mask<W>> = Set::default();
@@ -142,6 +146,7 @@ fn cells_of<const W: usize>(
             let classes: Vec<(Mask<W>, &Value)> = dimension
                 .classes
                 .iter()
+                .filter(|(_, value)| caller(value).is_none_or(|caller| can_call(caller, action_name)))
                 .map(|(mask, value)| (mask.and(action_mask), value))
                 .filter(|(mask, _)| is_wanted(mask) && met.insert(*mask))
                 .collect();
@@ -170,9 +175,7 @@ fn cells_of<const W: usize>(
             world.complete(&mut request);
             out.all.push(Cell { applies: words(mask, rows.len()), action: class, request });
         }
-        if let Value::Action(action) = action {
-            out.actions.push((words(&action_mask, rows.len()), action));
-        }
+        out.actions.push((words(&action_mask, rows.len()), action_name.clone()));
         if out.all.len() > MASKS_MAX {
             return Err(Capped);
         }
@@ -316,8 +319,10 @@ fn all_dimensions<const W: usize>(
             out.push(Dimension { classes: distinct(classes), widened: None });
         }
     }
-    let mut met: Set<Mask<W>> = Set::default();
-    let who = who.iter().filter(|joint| met.insert(joint.mask)).map(|joint| {
+    // One of each kind: some resources have callers of some kinds only, for some actions.
+    let mut met: Set<(u8, Mask<W>)> = Set::default();
+    let kind = |joint: &&Joint<W>| callers.get(joint.kind).map_or(0, |(_, caller)| kind_of(caller));
+    let who = who.iter().filter(|joint| met.insert((kind(joint), joint.mask))).map(|joint| {
         let caller = callers.get(joint.kind).map(|(_, caller)| Value::Principal(caller.clone()));
         (joint.mask, Value::Several(caller.into_iter().chain(listed(joint.values.as_ref())).collect()))
     });
@@ -328,6 +333,26 @@ fn all_dimensions<const W: usize>(
     out.push(Dimension { classes: network.collect(), widened: None });
     out.sort_by_key(|d| d.classes.len());
     Ok((out, widened))
+}
+
+/// The caller among the values of a class.
+fn caller(value: &Value) -> Option<&Principal> {
+    match value {
+        Value::Several(values) => values.iter().find_map(caller),
+        Value::Principal(caller) => Some(caller),
+        _ => None,
+    }
+}
+
+fn kind_of(caller: &Principal) -> u8 {
+    match caller {
+        Principal::Anonymous => 1,
+        Principal::Iam(_) | Principal::Session { .. } => 2,
+        Principal::Service(_) => 3,
+        Principal::Federated(provider) if provider.contains(":saml-provider/") => 4,
+        Principal::Federated(_) => 5,
+        Principal::Canonical(_) => 6,
+    }
 }
 
 /// Classes of keys that go together.

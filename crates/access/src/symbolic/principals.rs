@@ -138,7 +138,8 @@ pub(super) fn principal_classes<const W: usize>(
     others.extend(sessions);
     services.insert("z.amazonaws.com".to_owned());
     others.extend(services.into_iter().map(Principal::Service));
-    providers.insert("z.example.com".to_owned());
+    // Of both kinds one that no document names: a role is assumed in another way with each.
+    providers.extend(["z.example.com", "arn:aws:iam::999999999999:saml-provider/z"].map(str::to_owned));
     providers.remove("*");
     others.extend(providers.into_iter().map(Principal::Federated));
     others.extend(canonical.into_iter().map(Principal::Canonical));

@@ -218,6 +218,9 @@ fn roles() {
     check(github(json!({"StringLike": {key("sub"): "repo:org/*"}})), &federated);
     check(github(json!({"StringEquals": {key("repository_id"): "123"}})), &federated);
     check(trust(json!({"AWS": "*"}), "sts:AssumeRole", json!({})), &[(Rule::Public, "*")]);
+    // Everybody: with these calls whoever holds a token of some provider.
+    check(trust(json!("*"), "sts:AssumeRoleWithWebIdentity", json!({})), &[(Rule::Public, "*")]);
+    check(trust(json!("*"), "sts:AssumeRoleWithSAML", json!({})), &[(Rule::Public, "*")]);
     check(
         trust(json!({"AWS": "*"}), "sts:AssumeRole", json!({"StringEquals": {"sts:ExternalId": "x"}})),
         &[(Rule::Public, "*")],

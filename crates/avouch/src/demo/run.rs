@@ -350,10 +350,10 @@ impl Demo {
             say(&format!("          one event in six lines → {p} event show {event}"));
         }
         say(&format!("          what is claimed, and whether it holds → {p} controls list --system M"));
-        if let Some((file, offset)) = self.tamper_place() {
+        if let Some((file, offset, byte)) = self.tamper_place() {
             let vault = self.node.vault_dir.display();
             say(&format!(
-                "try       cp -r {vault} try-it && printf X | dd of=try-it/{file} bs=1 seek={offset} conv=notrunc status=none"
+                "try       cp -r {vault} try-it && printf {byte} | dd of=try-it/{file} bs=1 seek={offset} conv=notrunc status=none"
             ));
             say(&format!(
                 "          {p} verify try-it --data-key {}      → exit 4: names the file, the place, the events in it",
@@ -374,11 +374,15 @@ impl Demo {
         Some(list.rows.first()?.entry.finding().evidence.first()?.event_id.to_string())
     }
 
-    /// A byte inside the first CloudTrail segment's pages.
-    fn tamper_place(&self) -> Option<(String, u64)> {
+    /// A byte inside the first CloudTrail segment's pages, and another one to put in its place.
+    fn tamper_place(&self) -> Option<(String, u64, char)> {
         let snapshot = self.node.snapshot();
         let segment = snapshot.segments().iter().find(|s| &*s.dataset == "aws.cloudtrail")?;
-        Some((segment.info.path.clone(), segment.bytes / 2))
+        let offset = segment.bytes / 2;
+        let mut there = [0];
+        let file = std::fs::File::open(self.node.vault_dir.join(&segment.info.path)).ok()?;
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut there, offset).ok()?;
+        Some((segment.info.path.clone(), offset, another(there[0])))
     }
 
     pub async fn stop(self, keep: bool) {
@@ -400,6 +404,11 @@ impl Demo {
             )),
         }
     }
+}
+
+/// A letter that is not `there`: one byte in 256 is an X already, and writing it again would damage nothing.
+const fn another(there: u8) -> char {
+    if there == b'X' { 'Y' } else { 'X' }
 }
 
 /// Waits for Ctrl-C or SIGTERM; Enter on a terminal prints a new link and ends the old.
@@ -480,4 +489,12 @@ pub fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}");
     let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_byte_to_try_with_is_never_the_one_that_is_there() {
+        assert!((0..=255u8).all(|b| super::another(b) != char::from(b)));
+    }
 }

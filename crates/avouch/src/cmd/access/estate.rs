@@ -1,6 +1,6 @@
 //! Who outside can reach what, over an estate folder or a plan.
 
-use super::external::{findings, id, name};
+use super::external::{findings, id};
 use super::unreadable;
 use crate::answer::Answer;
 use crate::files::read_text;
@@ -181,7 +181,7 @@ pub fn diff(old: &Source, new: &Source) -> Result<Answer, Problem> {
             json!({"change": change, "id": id(finding).to_string(), "finding": finding}),
             vec![
                 change.to_owned(),
-                name(finding.rule).trim_start_matches("access.").to_owned(),
+                finding.rule.name().trim_start_matches("access.").to_owned(),
                 finding.resource.clone(),
                 finding.principal.value.clone(),
             ],

@@ -41,44 +41,13 @@ pub fn id(finding: &Finding) -> FindingId {
     ];
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Occurrence::identity(
-        name(finding.rule),
+        finding.rule.name(),
         some(&finding.account).as_deref(),
         some(&finding.region).as_deref(),
         Some(&finding.resource),
         &key,
     )
 }
-
-/// A rule's id, as in the finding.
-pub fn name(rule: Rule) -> &'static str {
-    match rule {
-        Rule::Public => "access.public",
-        Rule::Network => "access.external.network",
-        Rule::Account => "access.external.account",
-        Rule::Organization => "access.external.organization",
-        Rule::Federated => "access.external.federated",
-        Rule::Canonical => "access.external.canonical",
-        Rule::ConfusedDeputy => "access.confused-deputy",
-        Rule::HeldBack => "access.held-back",
-        Rule::DanglingPrincipal => "access.dangling-principal",
-        Rule::DeadGrant => "access.dead-grant",
-        Rule::Unknown => "access.unknown",
-    }
-}
-
-const RULES: [Rule; 11] = [
-    Rule::Public,
-    Rule::Network,
-    Rule::Account,
-    Rule::Organization,
-    Rule::Federated,
-    Rule::Canonical,
-    Rule::ConfusedDeputy,
-    Rule::HeldBack,
-    Rule::DanglingPrincipal,
-    Rule::DeadGrant,
-    Rule::Unknown,
-];
 
 /// What makes a pipeline fail.
 struct FailOn {
@@ -91,16 +60,17 @@ impl FailOn {
         let mut out = FailOn { rules: BTreeSet::new(), from: None };
         for word in words {
             let is_of = |rule: &&Rule| {
-                let name = name(**rule);
+                let name = rule.name();
                 name == word
                     || name.strip_prefix("access.") == Some(word)
                     || name.starts_with(&format!("access.{word}."))
                     || name.strip_prefix("access.external.") == Some(word)
             };
-            let rules: Vec<Rule> = RULES.iter().filter(is_of).copied().collect();
+            let rules: Vec<Rule> = Rule::ALL.iter().filter(is_of).copied().collect();
             let from = Severity::threshold(word);
             if rules.is_empty() && from.is_none() {
-                let known: Vec<&str> = RULES.iter().map(|r| name(*r).trim_start_matches("access.")).collect();
+                let known: Vec<&str> =
+                    Rule::ALL.iter().map(|r| r.name().trim_start_matches("access.")).collect();
                 return Err(Problem::new("usage.fail_on", format!("`{word}` is no class and no severity"))
                     .hint(format!("one of low, medium, high, critical, external, {}", known.join(", "))));
             }
@@ -174,10 +144,16 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
     let fail_on = FailOn::read(&args.fail_on)?;
     let loaded = load(&args.source)?;
     let (all, count) = findings(&loaded.estate, &args.only);
+    let broken = Surroundings::of(&loaded.estate).broken;
     let mut answer = Answer::new("avouch.access.external/1").query(json!({
         "estate": args.source.estate, "plan": args.source.plan, "resources": args.only, "fail_on": args.fail_on,
     }));
     answer = answer.table(&["severity", "class", "resource", "who"]);
+    answer.unknown.extend(
+        broken
+            .into_iter()
+            .map(|why| format!("a control policy cannot be read and is taken to forbid nothing: {why}")),
+    );
     let minor = all.iter().filter(|f| is_minor(f)).count();
     for finding in all.iter().filter(|f| args.all || !is_minor(f)) {
         if finding.rule == Rule::Unknown {
@@ -194,7 +170,7 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
         }
         let row = vec![
             Severity::from_tenths(finding.severity).band().to_owned(),
-            name(finding.rule).trim_start_matches("access.").to_owned(),
+            finding.rule.name().trim_start_matches("access.").to_owned(),
             finding.resource.clone(),
             finding.principal.value.clone(),
         ];
@@ -321,7 +297,7 @@ fn result(finding: &Finding, file: Option<&String>) -> CaseResult {
         kind: "statement".to_owned(),
     });
     CaseResult {
-        rule_id: name(finding.rule).to_owned(),
+        rule_id: finding.rule.name().to_owned(),
         title: title(finding.rule).to_owned(),
         level,
         severity_tenths: Some(finding.severity),
