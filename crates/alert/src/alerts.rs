@@ -414,6 +414,7 @@ pub fn undelivered(p: &Parcel, now: Time) -> Occurrence {
         fix: format!("Mend the channel, then check it with `avouch alerts test {}`.", p.route),
         severity: Severity::HIGH,
         tags: Vec::new(),
+        attributes: model::Attributes::new(),
         finding_type,
     };
     Occurrence {

@@ -360,6 +360,7 @@ pub fn about(head: &Head) -> About {
         fix: head.own.fix.clone(),
         severity: head.severity,
         tags: head.tags.clone(),
+        attributes: model::Attributes::new(),
     }
 }
 

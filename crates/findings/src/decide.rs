@@ -1,9 +1,9 @@
 //! `(State, Command) → Changes`.
 
-use crate::suppress::{check_end, make, own_finding, own_id};
+use crate::suppress::{ENDING_BEFORE, check_end, make, own_finding, own_id};
 use crate::{
     End, Entry, Error, FindingEvent, NOTES_MAX, NewSuppression, Note, People, Record, State, Suppression,
-    Verdict, Verification, Workflow, sum,
+    Verdict, Verification, Workflow, access, sum,
 };
 use model::{FindingId, Occurrence, Severity, Time};
 use std::collections::BTreeMap;
@@ -369,10 +369,19 @@ impl Work<'_> {
                 version: 0,
                 created: by.at,
                 observed: by.at,
+                widened: None,
                 history: Vec::new(),
             };
-            entry.step(by.at, &by.who, "opened", &by.why);
-            self.changes.events.push(FindingEvent::of("opened", &entry, by, &[]));
+            let cause = access::widened_from(self.state, &entry);
+            entry.widened = cause.is_some().then_some(by.at);
+            entry.step(by.at, &by.who, "opened", cause.as_deref().unwrap_or(&by.why));
+            // The use of a suppression is on record like its making.
+            let hidden = self.state.hidden_by(&entry, by.at).map(|s| s.id.clone());
+            let detail: Vec<(&str, &str)> = [("hidden_by", hidden.as_deref()), ("cause", cause.as_deref())]
+                .into_iter()
+                .filter_map(|(k, v)| Some((k, v?)))
+                .collect();
+            self.changes.events.push(FindingEvent::of("opened", &entry, by, &detail));
             self.entries.insert(id, entry);
             self.notice(id, Occasion::Opened);
             return;
@@ -382,6 +391,16 @@ impl Work<'_> {
             entry.observed = entry.observed.max(by.at);
         }
         let has_risen = old.finding().severity < entry.finding().severity;
+        if let Some(cause) = access::gained(&old.finding().attributes, &entry.finding().attributes) {
+            let was_hidden = self.state.hidden_by(&old, by.at).is_some();
+            entry.widened = Some(by.at);
+            entry.step(by.at, &by.who, "widened", &cause);
+            self.changes.events.push(FindingEvent::of("widened", &entry, by, &[("cause", &cause)]));
+            if was_hidden {
+                self.entries.insert(id, entry.clone());
+                self.notice(id, Occasion::Opened);
+            }
+        }
         // Something a person had closed goes on: only news may reopen, a repeat of what is known may not.
         let is_back = has_news
             && (entry.workflow == Workflow::Resolved
@@ -479,6 +498,7 @@ impl Work<'_> {
                 self.changes.events.push(event);
             }
         }
+        self.announce_ends();
         let due: Vec<Suppression> =
             self.state.suppressions().filter(|s| s.ended.is_none() && s.until <= now).cloned().collect();
         for mut s in due {
@@ -495,6 +515,32 @@ impl Work<'_> {
             );
             let o = own_finding("Expired", &s, &by, Severity::MEDIUM, why);
             self.end(s, "suppression_expired", &by);
+            self.ingest(&[o], &by);
+        }
+    }
+
+    /// What hides findings and ends soon: somebody has to look at it again before everything shows at once.
+    fn announce_ends(&mut self) {
+        let now = self.by.at;
+        let is_near = |s: &&Suppression| {
+            s.ended.is_none()
+                && s.until > now
+                && s.until.since(now) <= ENDING_BEFORE
+                && s.until.since(s.from.max(s.created)) > ENDING_BEFORE
+        };
+        let near: Vec<Suppression> = self.state.suppressions().filter(is_near).cloned().collect();
+        for s in near {
+            let said = self.state.get(own_id("Ending", &s));
+            if said.is_some_and(|e| s.until.since(e.finding().last_seen) <= ENDING_BEFORE) {
+                continue;
+            }
+            let by = By { who: "avouch".to_owned(), at: now, why: "its end date is near".to_owned() };
+            let hits = self.state.preview(&s.selector).hits;
+            let why = format!(
+                "The suppression of {} (\"{}\") ends on {}; {hits} findings show again then.",
+                s.owner, s.reason, s.until
+            );
+            let o = own_finding("Ending", &s, &by, Severity::LOW, why);
             self.ingest(&[o], &by);
         }
     }
@@ -551,6 +597,10 @@ impl Work<'_> {
             by.who, s.owner, by.why
         );
         let o = is_longer.then(|| own_finding("Prolonged", &s, by, Severity::LOW, why));
+        if s.until.since(by.at) > ENDING_BEFORE {
+            // No finding: it was not near.
+            let _ = self.resolve(own_id("Ending", &s), "resolved");
+        }
         self.changes.suppressions.push(Arc::new(s));
         self.ingest(o.as_slice(), by);
         Ok(())
@@ -568,7 +618,7 @@ impl Work<'_> {
     /// Records the end, and resolves the finding that said it was there.
     fn end(&mut self, s: Suppression, kind: &str, by: &By) {
         self.changes.events.push(FindingEvent::of_suppression(kind, &s, by, &[]));
-        for what in ["Created", "Prolonged"] {
+        for what in ["Created", "Prolonged", "Ending"] {
             // No finding: it was archived and forgotten, or this state was restored without it.
             let _ = self.resolve(own_id(what, &s), "resolved");
         }

@@ -1,7 +1,7 @@
 //! A finding as JSON for files, pipes and the API: exact terms, fixed key order (O1).
 
 use crate::{Entry, Note, Row, Step, Suppression, Verdict, Verification};
-use model::{Evidence, FindingId, FindingSource, RuleRef, Severity, Time};
+use model::{Attributes, Evidence, FindingId, FindingSource, RuleRef, Severity, Time};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -25,6 +25,8 @@ pub struct Doc<'a> {
     pub resource: Option<&'a str>,
     pub key: BTreeMap<&'a str, &'a str>,
     pub tags: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: &'a Attributes,
     pub count: u64,
     pub count_is_exact: bool,
     pub first_seen: Time,
@@ -89,6 +91,7 @@ impl<'a> Row<'a> {
             resource: f.resource.as_deref(),
             key: f.key.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
             tags: &f.tags,
+            attributes: &f.attributes,
             count: f.count,
             count_is_exact: e.is_count_exact(),
             first_seen: f.first_seen,

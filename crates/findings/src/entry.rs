@@ -127,6 +127,9 @@ pub struct Entry {
     pub created: Time,
     /// When something new about it last came in, by our clock; ages it (event time may be years old in an import).
     pub observed: Time,
+    /// When it last came to allow more than what was looked at: suppressions made before do not hide it any more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub widened: Option<Time>,
     /// Newest last, at most [`HISTORY_MAX`].
     pub history: Vec<Step>,
 }
@@ -251,7 +254,9 @@ impl State {
     /// The suppression that hides `entry` at `now`: of several, the one that ends last.
     #[must_use]
     pub fn hidden_by(&self, entry: &Entry, now: Time) -> Option<&Suppression> {
-        self.suppressions().filter(|s| s.is_active(now) && s.hits(entry)).max_by_key(|s| (s.until, &s.id))
+        self.suppressions()
+            .filter(|s| s.is_active(now) && entry.widened.is_none_or(|w| w <= s.created) && s.hits(entry))
+            .max_by_key(|s| (s.until, &s.id))
     }
 
     /// What a list says about `entry` at `now`.

@@ -26,7 +26,7 @@ pub enum Error {
     #[error("the end `{until}` is more than {max_days} days away")]
     TooLong { until: String, max_days: i64 },
     #[error(
-        "the selector names neither an id, a type, a rule, an account nor a resource: it would hide everything"
+        "the selector names neither an id, a type, a rule, an account, a resource nor a principal: it would hide everything"
     )]
     HidesEverything,
     #[error(
@@ -34,7 +34,7 @@ pub enum Error {
     )]
     NeedsSecondPerson { hits: usize, critical: usize },
     #[error(
-        "the selector hits {hits} findings about access from outside: these are suppressed by named resource only"
+        "the selector fits {hits} findings about access that is or may be public: it has to say so and to name each resource"
     )]
     NeedsNamedResource { hits: usize },
     #[error("`{key}` cannot be used to suppress")]
@@ -106,13 +106,13 @@ impl Error {
             Error::TooLong { max_days, .. } => format!(
                 "an exception is looked at again at least every {max_days} days: give an earlier `--until`"
             ),
-            Error::HidesEverything => "add `--id`, `--type`, `--rule`, `--account` or `--resource`".into(),
+            Error::HidesEverything => "add an id, a type, a rule, an account, a resource or a principal".into(),
             Error::NeedsSecondPerson { .. } => {
                 "add `--approver NAME` (not the owner, not you), or narrow the selector".into()
             }
-            Error::NeedsNamedResource { .. } => "add `--resource ARN` or `--id` without `*`".into(),
+            Error::NeedsNamedResource { .. } => "add `public=true resource=ARN` (for one that is only possible, `confidence=possible`), or name the finding by its id".into(),
             Error::NotASelectorKey { .. } => {
-                "use id, type, rule, account, region, resource, source, tag, team or severity".into()
+                "use id, type, rule, account, region, resource, source, tag, team, severity, principal, principal-kind, resource-type, unit, action, level, condition, public or confidence".into()
             }
             Error::UnknownKey { nearest, .. } => did_you_mean(nearest)
                 .unwrap_or_else(|| format!("filters are {}", crate::KEYS.map(|k| k.name()).join(", "))),

@@ -13,7 +13,7 @@ pub const FINDING_DATASET: &str = "avouch.finding";
 pub struct FindingEvent {
     /// `avouch.finding/1`.
     pub schema: String,
-    /// `opened`, `raised`, `reopened`, `resolved`, `notified`, `assigned`, `noted`, `severity_set`, `verified`, `judged`, `archived`,
+    /// `opened`, `raised`, `reopened`, `resolved`, `notified`, `assigned`, `noted`, `severity_set`, `verified`, `judged`, `archived`, `widened`,
     /// `suppression_created`, `suppression_prolonged`, `suppression_ended`, `suppression_expired`.
     pub kind: String,
     pub time: Time,

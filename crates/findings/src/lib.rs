@@ -39,6 +39,7 @@
 //! recomputed from the events they rest on, people's moves cannot, and those are all in the vault); one version number for both
 //! halves; storing `SUPPRESSED` (undo would have to guess what lay under it); a counter without a set (a replay would double it).
 
+mod access;
 mod decide;
 mod distinct;
 mod doc;

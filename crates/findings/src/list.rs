@@ -1,7 +1,7 @@
 //! Lists, counts and facets over the state at a time.
 
 use crate::entry::shown;
-use crate::filter::{Drills, any_none, source_name, team};
+use crate::filter::{ATTRIBUTES, Drills, any_none, source_name, team};
 use crate::{Entry, Error, Filter, GROUP_KEYS, Key, Shown, Sort, SortKey, State, Suppression};
 use model::{FindingId, Time};
 use std::cmp::Ordering;
@@ -157,7 +157,8 @@ fn failed_keys(filter: &Filter, row: &Row<'_>, now: Time) -> Option<u32> {
     let in_time = from.is_none_or(|t| f.last_seen >= t) && to.is_none_or(|t| f.first_seen < t);
     let assignee = e.people.assignee.as_deref();
     let assigned = any_none(&filter.assignee, |p| p.is_not, |p| assignee.is_some_and(|a| p.holds(a)));
-    let others = [Key::Resource, Key::Tag, Key::Id].into_iter().all(|k| filter.subject.matches_key(k, e));
+    let mut others = [Key::Resource, Key::Tag, Key::Id].into_iter().chain(ATTRIBUTES);
+    let others = others.all(|k| filter.subject.matches_key(k, e));
     if !(drill && in_time && assigned && others && has_words(e, &filter.words)) {
         return None;
     }

@@ -1,7 +1,7 @@
 //! The sum of a finding's occurrences: a function of their set, whatever order they come in (F2).
 
 use crate::distinct::{Distinct, Seen};
-use model::{Evidence, EvidenceList, Facts, Finding, FindingId, Occurrence, Time, sha256};
+use model::{Evidence, EvidenceList, Facts, Finding, FindingId, FindingSource, Occurrence, Time, sha256};
 use serde::{Deserialize, Serialize};
 
 /// Evidence kept with a finding, newest first in importance. An occurrence brings up to 1,000; a finding that is rewritten 300
@@ -44,6 +44,7 @@ impl Sum {
             resource: subject.resource.clone(),
             key: subject.key.clone(),
             tags: about.tags.clone(),
+            attributes: about.attributes.clone(),
             count: 0,
             first_seen: Time(i64::MAX),
             last_seen: Time::NONE,
@@ -80,7 +81,10 @@ impl Sum {
         }
         self.total_max = self.total_max.max(o.evidence_total).max(o.evidence.len() as u64);
         f.count = self.distinct.count().max(self.total_max);
-        f.severity = f.severity.max(o.about.severity);
+        // What happened was as bad as its worst; what stands open is as bad as it is now.
+        if o.about.source != FindingSource::Access {
+            f.severity = f.severity.max(o.about.severity);
+        }
         keep_newest(&mut f.evidence, &o.evidence);
         self.describe(o);
         has_news
@@ -107,6 +111,10 @@ impl Sum {
         f.why.clone_from(&about.why);
         f.fix.clone_from(&about.fix);
         f.tags.clone_from(&about.tags);
+        f.attributes.clone_from(&about.attributes);
+        if about.source == FindingSource::Access {
+            f.severity = about.severity;
+        }
         f.finding_type.clone_from(&about.finding_type);
         f.drill.clone_from(&o.drill);
         f.source = about.source;

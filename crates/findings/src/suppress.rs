@@ -1,5 +1,6 @@
 //! Suppression is a view, evaluated at a time that the caller gives. Nothing here writes to a finding.
 
+use crate::access::may_hide;
 use crate::filter::{Filter, Subject};
 use crate::{By, Entry, Error, Key, Record, State};
 use model::{About, EvidenceList, FindingId, FindingSource, Occurrence, RuleRef, Severity, Time};
@@ -9,6 +10,8 @@ use std::sync::Arc;
 
 /// Longest life of a suppression. A year and a month: an exception granted for a year survives until its review, not beyond.
 pub const SUPPRESSION_DAYS_MAX: i64 = 400;
+/// How long before its end a suppression is announced.
+pub(crate) const ENDING_BEFORE: i64 = 14 * Time::DAY;
 /// A selector that hits more findings than this needs a second person: it is a policy, not an exception.
 pub const SECOND_PERSON_ABOVE: usize = 100;
 /// Types that begin so are never suppressed: a suppression must stay visible, above all to somebody who did not make it (F3).
@@ -31,7 +34,7 @@ impl Selector {
                 return Err(Error::NotASelectorKey { key: (*key).to_owned() });
             }
         }
-        let narrows = [Key::Id, Key::Type, Key::Rule, Key::Account, Key::Resource];
+        let narrows = [Key::Id, Key::Type, Key::Rule, Key::Account, Key::Resource, Key::Principal];
         if !narrows.into_iter().any(|k| filter.subject.wants(k)) {
             return Err(Error::HidesEverything);
         }
@@ -51,6 +54,10 @@ impl Selector {
     }
 
     pub(crate) fn hits(&self, entry: &Entry) -> bool {
+        self.matches(entry) && may_hide(&self.0, entry)
+    }
+
+    fn matches(&self, entry: &Entry) -> bool {
         !entry.finding().finding_type.starts_with(OWN_TYPES) && self.0.matches(entry)
     }
 }
@@ -149,8 +156,8 @@ impl Suppression {
 pub struct Preview {
     pub hits: usize,
     pub critical: usize,
-    /// About access from outside.
-    pub access: usize,
+    /// Fit as well and stay visible: access that is or may be public, which a selector has to name.
+    pub left: usize,
     /// The worst, at most five.
     pub examples: Vec<FindingId>,
 }
@@ -159,11 +166,15 @@ pub struct Preview {
 pub(crate) fn preview(state: &State, selector: &Selector) -> Preview {
     let mut hit: Vec<&Entry> =
         state.entries().filter(|e| e.record == Record::Active && selector.hits(e)).collect();
+    let left = state
+        .entries()
+        .filter(|e| e.record == Record::Active && selector.matches(e) && !may_hide(&selector.0, e))
+        .count();
     hit.sort_by_key(|e| (std::cmp::Reverse(e.severity()), e.id()));
     Preview {
         hits: hit.len(),
         critical: hit.iter().filter(|e| e.severity() >= Severity::CRITICAL).count(),
-        access: hit.iter().filter(|e| e.finding().source == FindingSource::Access).count(),
+        left,
         examples: hit.iter().take(5).map(|e| e.id()).collect(),
     }
 }
@@ -184,8 +195,10 @@ pub(crate) fn make(state: &State, new: &NewSuppression, by: &By) -> Result<Suppr
     let from = new.from.known().unwrap_or(by.at);
     check_end(from.max(by.at), new.until, by.at)?;
     let preview = preview(state, &new.selector);
-    if preview.access > 0 && !new.selector.0.names_exactly(&[Key::Id, Key::Resource]) {
-        return Err(Error::NeedsNamedResource { hits: preview.access });
+    let says_so = [Key::Public, Key::Confidence].into_iter().any(|k| new.selector.0.wants(k));
+    let is_named = new.selector.0.names_exactly(&[Key::Id, Key::Resource]);
+    if (preview.hits == 0 && preview.left > 0) || (says_so && !is_named) {
+        return Err(Error::NeedsNamedResource { hits: preview.left });
     }
     let second = new.approver.as_deref().map(str::trim).filter(|a| !a.is_empty());
     let is_second = second.is_some_and(|a| a != new.owner.trim() && a != by.who);
@@ -245,6 +258,7 @@ pub(crate) fn own_finding(
         ),
         severity,
         tags: Vec::new(),
+        attributes: model::Attributes::new(),
         finding_type,
     };
     let subject =

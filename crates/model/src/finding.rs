@@ -1,6 +1,10 @@
 use crate::{EventId, EvidenceList, Facts, FindingId, Severity, Time};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What filters and suppressions may ask beside the subject, by the filter's key: `principal`, `level`, …
+pub type Attributes = BTreeMap<String, Vec<String>>;
 
 /// Which crate said so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -59,6 +63,8 @@ pub struct About {
     pub fix: String,
     pub severity: Severity,
     pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes,
 }
 
 /// Whom and what an occurrence is about: with the rule's name, its identity (F2).
@@ -138,6 +144,8 @@ pub struct Finding {
     pub resource: Option<String>,
     pub key: Vec<(String, String)>,
     pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes,
     /// Distinct events (or observations) behind it.
     pub count: u64,
     pub first_seen: Time,
@@ -201,6 +209,7 @@ mod tests {
             fix: String::new(),
             severity: Severity::HIGH,
             tags: vec!["x".into()],
+            attributes: Attributes::new(),
         };
         let subject =
             Subject { account: Some("1".into()), key: vec![("k".into(), "v".into())], ..Subject::default() };

@@ -52,7 +52,8 @@ pub use control::{
 pub use evidence::EvidenceList;
 pub use facts::{Facts, FactsBuilder, FactsDraft};
 pub use finding::{
-    About, Alert, Delivery, DeliveryState, Evidence, Finding, FindingSource, Occurrence, RuleRef, Subject,
+    About, Alert, Attributes, Delivery, DeliveryState, Evidence, Finding, FindingSource, Occurrence, RuleRef,
+    Subject,
 };
 pub use id::{EventId, FindingId, ParseIdError, sha256, sha256_hex};
 pub use resource::{Account, CallError, Organization, OrganizationPolicy, Resource};

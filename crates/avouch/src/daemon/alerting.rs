@@ -240,6 +240,7 @@ pub fn own_finding(
         fix: fix.to_owned(),
         severity,
         tags: Vec::new(),
+        attributes: model::Attributes::new(),
     };
     Occurrence {
         id: Occurrence::identity(kind, None, None, Some(resource), &[]),

@@ -30,6 +30,15 @@ pub enum Key {
     Tag,
     Team,
     Id,
+    Principal,
+    PrincipalKind,
+    ResourceType,
+    Unit,
+    Action,
+    Level,
+    Condition,
+    Public,
+    Confidence,
     Assignee,
     Drill,
     Q,
@@ -43,7 +52,7 @@ pub enum Key {
     Cursor,
 }
 
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 31] = [
     Key::Severity,
     Key::State,
     Key::Account,
@@ -55,6 +64,15 @@ pub const KEYS: [Key; 22] = [
     Key::Tag,
     Key::Team,
     Key::Id,
+    Key::Principal,
+    Key::PrincipalKind,
+    Key::ResourceType,
+    Key::Unit,
+    Key::Action,
+    Key::Level,
+    Key::Condition,
+    Key::Public,
+    Key::Confidence,
     Key::Assignee,
     Key::Drill,
     Key::Q,
@@ -66,6 +84,19 @@ pub const KEYS: [Key; 22] = [
     Key::Columns,
     Key::Limit,
     Key::Cursor,
+];
+
+/// Answered from [`model::Attributes`]: only producers that fill them have findings that fit.
+pub(crate) const ATTRIBUTES: [Key; 9] = [
+    Key::Principal,
+    Key::PrincipalKind,
+    Key::ResourceType,
+    Key::Unit,
+    Key::Action,
+    Key::Level,
+    Key::Condition,
+    Key::Public,
+    Key::Confidence,
 ];
 
 /// What a list can be grouped by; also the keys that have facets.
@@ -87,6 +118,15 @@ impl Key {
             Key::Tag => "tag",
             Key::Team => "team",
             Key::Id => "id",
+            Key::Principal => "principal",
+            Key::PrincipalKind => "principal-kind",
+            Key::ResourceType => "resource-type",
+            Key::Unit => "unit",
+            Key::Action => "action",
+            Key::Level => "level",
+            Key::Condition => "condition",
+            Key::Public => "public",
+            Key::Confidence => "confidence",
             Key::Assignee => "assignee",
             Key::Drill => "drill",
             Key::Q => "q",
@@ -108,6 +148,7 @@ impl Key {
     pub(crate) fn is_subject(self) -> bool {
         use Key::{Account, Id, Region, Resource, Rule, Severity, Source, Tag, Team, Type};
         matches!(self, Severity | Account | Region | Type | Rule | Resource | Source | Tag | Team | Id)
+            || ATTRIBUTES.contains(&self)
     }
 }
 

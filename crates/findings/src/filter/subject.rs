@@ -1,5 +1,6 @@
 //! Which findings a filter or suppression means by what they are.
 
+use super::ATTRIBUTES;
 use super::parse::join;
 use crate::{Entry, Key};
 use model::{FindingId, FindingSource, Severity, glob};
@@ -65,6 +66,10 @@ impl Subject {
             Key::Tag => several(&f.tags.iter().map(String::as_str).collect::<Vec<_>>()),
             Key::Team => one(team(entry)),
             Key::Id => one(Some(&f.id.to_string())),
+            key if ATTRIBUTES.contains(&key) => {
+                let values = f.attributes.get(key.name()).map(Vec::as_slice).unwrap_or_default();
+                several(&values.iter().map(String::as_str).collect::<Vec<_>>())
+            }
             _ => true,
         }
     }

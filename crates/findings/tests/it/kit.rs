@@ -40,6 +40,7 @@ pub fn root_use(account: &str, seqs: impl IntoIterator<Item = u64>) -> Occurrenc
         fix: "Use a role.".into(),
         severity: Severity::HIGH,
         tags: vec!["team:platform".into()],
+        attributes: model::Attributes::new(),
     };
     Occurrence {
         id: Occurrence::identity("root-use", Some(account), None, None, &[]),

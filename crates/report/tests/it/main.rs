@@ -157,6 +157,7 @@ fn finding(rule: &str, severity: Severity, minute: i64) -> Finding {
         resource: Some("arn:aws:iam::111122223333:user/deploy".into()),
         key: vec![("actor".into(), "root".into())],
         tags: vec![],
+        attributes: model::Attributes::new(),
         count: 1_234,
         first_seen: seen,
         last_seen: seen.plus(5 * Time::MINUTE),

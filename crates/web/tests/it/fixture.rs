@@ -443,6 +443,7 @@ fn detail(id: FindingId) -> Option<FindingDetail> {
             resource: r.resource.clone(),
             key: vec![(text("actor"), text("root")), (text("ip"), text("203.0.113.9"))],
             tags: vec![text("attack.t1078.004")],
+            attributes: model::Attributes::new(),
             count: r.count,
             first_seen: r.first_seen,
             last_seen: r.last_seen,
