@@ -15,6 +15,7 @@
 //! Rejected: an SMT solver (docs/decisions/0003-access-without-a-solver.md).
 
 pub mod bundle;
+pub mod canary;
 pub mod catalog;
 pub mod check;
 pub mod estate;

@@ -1,6 +1,7 @@
 //! One adapter for each kind of resource: which documents, lists, switches and grants decide about it, and how (access.md 5).
 //! Whatever a kind has beside policies becomes a policy here, so that one analysis serves all.
 
+mod account;
 mod kms;
 mod lambda;
 mod role;
@@ -35,6 +36,7 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
         "AWS::S3::AccessPoint" => s3::access_point(resource, around),
         "AWS::IAM::Role" => role::role(resource, around)?,
         "AWS::KMS::Key" => kms::key(resource)?,
+        "AWS::Account" => account::account(resource)?,
         "AWS::Lambda::Function" => lambda::function(resource),
         "AWS::EC2::Snapshot" => shares::ebs_snapshot(resource, around),
         "AWS::EC2::Image" => shares::image(resource),

@@ -10,6 +10,7 @@ mod demo;
 mod files;
 mod node;
 mod ops;
+mod outsiders;
 mod problem;
 #[cfg(test)]
 mod scratch;

@@ -39,6 +39,8 @@ pub struct Node {
     pub rules: RuleBook,
     pub book: Book,
     pub signin: SignIn,
+    /// What the last analysis of the estate says.
+    pub outside: crate::daemon::access::Outside,
     /// Only in the daemon.
     pub pipeline: OnceLock<Arc<Pipeline>>,
     /// What opening the vault found, for `status` and for the first lines.
@@ -162,6 +164,7 @@ impl Node {
             rules: rules::load(&config)?,
             book: Book::load(&config, &state).await?,
             signin: SignIn::load(&state).await?,
+            outside: crate::daemon::access::Outside::default(),
             pipeline: OnceLock::new(),
             data: data.to_path_buf(),
             vault_dir: paths.vault,

@@ -119,6 +119,19 @@ pub fn gaps(resource: &Resource) -> Vec<Gap> {
     gaps
 }
 
+/// Puts `{}` where a file has kept the error by which AWS says that there is none: that is an answer, not a gap.
+pub(crate) fn settle(resource: &mut Resource) {
+    let Some(kind) = kind(&resource.kind) else { return };
+    for call in kind.calls.iter().filter(|c| !c.none.is_empty()) {
+        let Some(answer) = resource.config.get_mut(call.operation) else { continue };
+        let says_none =
+            failure(answer).is_some_and(|e| call.none.split([' ', ',', '|']).any(|code| code == e.code));
+        if says_none {
+            *answer = Value::Object(serde_json::Map::new());
+        }
+    }
+}
+
 /// The error that stands in an answer's place.
 fn failure(answer: &Value) -> Option<CallError> {
     let error = answer.as_object()?.get("error")?;

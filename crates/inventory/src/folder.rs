@@ -193,6 +193,7 @@ fn take(dir: &Path, file: &Path, bytes_max: u64, folder: &mut Folder) -> Result<
         _ => {
             let mut resource: Resource = parse(&name, &bytes)?;
             check_resource(&name, &resource)?;
+            calls::settle(&mut resource);
             if resource.tags.is_empty() {
                 resource.tags = calls::tags(&resource.kind, &resource.config);
             }

@@ -297,3 +297,20 @@ fn queues_topics_snapshots() {
     check(snapshot(json!([{"UserId": FOREIGN}, {"UserId": SECOND}]), true), &[(Rule::Account, FOREIGN)]);
     check(snapshot(json!([]), false), &[]);
 }
+
+/// F1: what could not be listed may be open to anybody.
+#[test]
+fn a_listing_that_failed_is_unknown() {
+    let denied = json!({"error": {"code": "AccessDenied", "message": "User: arn:aws:iam::111122223333:user/a is not authorized to perform: sqs:ListQueues on resource: *"}});
+    let config = json!({"GetPublicAccessBlock": {}, "ListBuckets": {"Buckets": []}, "ListKeys": {"eu-west-1": {"Keys": []}, "us-east-1": denied}, "ListQueues": denied});
+    let account = resource("AWS::Account", &format!("arn:aws:iam::{OWN}:root"), OWN, config);
+    let all = found(vec![account], Vec::new());
+    let said: Vec<(Rule, &str)> = all.iter().map(|f| (f.rule, f.principal.value.as_str())).collect();
+    assert_eq!(said, [(Rule::Unknown, "ListKeys in us-east-1"), (Rule::Unknown, "ListQueues")]);
+    assert!(all[1].recommendation.text.contains("sqs:ListQueues"), "{}", all[1].recommendation.text);
+    let listed = json!({"ListBuckets": {"Buckets": []}, "ListKeys": {"eu-west-1": {"Keys": []}}});
+    assert!(
+        found(vec![resource("AWS::Account", &format!("arn:aws:iam::{OWN}:root"), OWN, listed)], Vec::new())
+            .is_empty()
+    );
+}

@@ -1,6 +1,6 @@
 //! `access`: who can reach what, from policy files. Needs no daemon and no vault.
 
-mod estate;
+pub mod estate;
 mod external;
 mod validate;
 

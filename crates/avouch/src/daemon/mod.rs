@@ -1,6 +1,7 @@
 //! The daemon: sources feed the door, the door feeds the vault, and readers with cursors of their own feed detection, sinks, alerts
 //! and drills. Every loop here can be stopped at any await and started again from its cursor.
 
+pub mod access;
 pub mod alerting;
 pub mod damage;
 pub mod door;

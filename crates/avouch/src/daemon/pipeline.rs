@@ -160,6 +160,7 @@ impl Pipeline {
         tasks.spawn(watch::housekeeping(Arc::clone(node), stopping.clone()));
         tasks.spawn(super::alerting::run(Arc::clone(node), Arc::clone(&alerts), stopping.clone()));
         tasks.spawn(silence(Arc::clone(node), stopping.clone()));
+        tasks.spawn(super::access::run(Arc::clone(node), stopping.clone()));
         tasks.spawn(super::schedule::run(Arc::clone(node), stopping.clone()));
         let socket = client::socket_path(&node.data);
         let listener = socket::bind(&socket)?;

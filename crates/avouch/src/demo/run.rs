@@ -59,6 +59,7 @@ alerts:
     oncall: { match: { severity: high }, to: [ on-call ] }
 datasets:
   "*": { retention: { max_age: 7d } }
+access: { estate: RESOURCES, poll: 2s }
 controls:
   packs: [ log-proxy, health-register, audit-trail, account-audit, api-monitoring, self ]
   drills: true
@@ -89,7 +90,10 @@ impl Demo {
         for f in &folders {
             std::fs::create_dir_all(f).map_err(|e| unwritable(f, &e))?;
         }
+        let resources = data.join("estate-resources");
+        super::access::write(&resources).map_err(|e| unwritable(&resources, &e))?;
         let text = CONFIG
+            .replace("RESOURCES", &resources.display().to_string())
             .replace("TRAIL", &data.join("trail").display().to_string())
             .replace("SINK", &data.join("siem/received.ndjson").display().to_string());
         let path = data.join("avouch.yaml");
@@ -103,7 +107,7 @@ impl Demo {
         Ok(Demo { data, node, pipeline, stages: Vec::new(), mark })
     }
 
-    fn stage(&mut self, name: &str, text: String, good: bool) {
+    pub(super) fn stage(&mut self, name: &str, text: String, good: bool) {
         say(&format!("{name:<9} {text}"));
         self.stages.push((name.to_owned(), text, good));
     }
@@ -119,6 +123,7 @@ impl Demo {
         self.seal().await?;
         self.forwarded();
         self.detected();
+        self.reached().await?;
         self.told().await?;
         self.prove().await
     }
@@ -278,10 +283,12 @@ impl Demo {
     }
 
     fn detected(&mut self) {
-        let totals = self.node.hub.state().totals(now());
-        let all: usize = totals.open.values().sum();
-        let critical = totals.open.get("critical").copied().unwrap_or(0);
-        let high = totals.open.get("high").copied().unwrap_or(0);
+        let state = self.node.hub.state();
+        let found =
+            state.entries().filter(|e| e.finding().source == model::FindingSource::Detect && !e.is_drill());
+        let bands: Vec<&str> = found.map(|e| e.severity().band()).collect();
+        let of = |band: &str| bands.iter().filter(|b| **b == band).count();
+        let (all, critical, high) = (bands.len(), of("critical"), of("high"));
         self.stage("detect", format!("{all} findings, {critical} critical, {high} high"), all > 0);
     }
 
@@ -331,60 +338,6 @@ impl Demo {
         Ok(())
     }
 
-    /// The lines that say what to do next.
-    ///
-    /// # Errors
-    /// No link can be made.
-    pub fn invite(&self, once: bool) -> Result<(), Problem> {
-        let p = cli::program();
-        if let (Some(page), false) = (self.pipeline.page.get(), once) {
-            let token = self.node.signin.link(true)?;
-            say(&format!(
-                "open      http://{page}/first/{token}      valid while this runs; Enter prints a new one"
-            ));
-        }
-        say(&format!(
-            "look      an attack: password guessing, root sign-in, trail stopped, key made, secrets and files read → {p} findings list --severity high+"
-        ));
-        if let Some(event) = self.staged_event() {
-            say(&format!("          one event in six lines → {p} event show {event}"));
-        }
-        say(&format!("          what is claimed, and whether it holds → {p} controls list --system M"));
-        if let Some((file, offset, byte)) = self.tamper_place() {
-            let vault = self.node.vault_dir.display();
-            say(&format!(
-                "try       cp -r {vault} try-it && printf {byte} | dd of=try-it/{file} bs=1 seek={offset} conv=notrunc status=none"
-            ));
-            say(&format!(
-                "          {p} verify try-it --data-key {}      → exit 4: names the file, the place, the events in it",
-                self.data.join("secret/kek").display()
-            ));
-        }
-        if !once {
-            say("stop      Ctrl-C");
-        }
-        Ok(())
-    }
-
-    /// The stopped trail of the attack.
-    fn staged_event(&self) -> Option<String> {
-        let state = self.node.hub.state();
-        let filter = findings::Filter::parse([("rule", "trail_stopped"), ("state", "all")]).ok()?;
-        let list = state.list(&filter, now()).ok()?;
-        Some(list.rows.first()?.entry.finding().evidence.first()?.event_id.to_string())
-    }
-
-    /// A byte inside the first CloudTrail segment's pages, and another one to put in its place.
-    fn tamper_place(&self) -> Option<(String, u64, char)> {
-        let snapshot = self.node.snapshot();
-        let segment = snapshot.segments().iter().find(|s| &*s.dataset == "aws.cloudtrail")?;
-        let offset = segment.bytes / 2;
-        let mut there = [0];
-        let file = std::fs::File::open(self.node.vault_dir.join(&segment.info.path)).ok()?;
-        std::os::unix::fs::FileExt::read_exact_at(&file, &mut there, offset).ok()?;
-        Some((segment.info.path.clone(), offset, another(there[0])))
-    }
-
     pub async fn stop(self, keep: bool) {
         let Demo { data, node, pipeline, mark, .. } = self;
         crate::cmd::serve::drain(&node, &pipeline).await;
@@ -404,11 +357,6 @@ impl Demo {
             )),
         }
     }
-}
-
-/// A letter that is not `there`: one byte in 256 is an X already, and writing it again would damage nothing.
-const fn another(there: u8) -> char {
-    if there == b'X' { 'Y' } else { 'X' }
 }
 
 /// Waits for Ctrl-C or SIGTERM; Enter on a terminal prints a new link and ends the old.
@@ -489,12 +437,4 @@ pub fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{text}");
     let _ = out.flush();
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_byte_to_try_with_is_never_the_one_that_is_there() {
-        assert!((0..=255u8).all(|b| super::another(b) != char::from(b)));
-    }
 }

@@ -18,6 +18,10 @@ pub enum What {
     Show(One),
     /// Hide deliberately, until a date
     Suppress(Suppress),
+    /// Every suppression and intended access, ended ones too
+    Suppressions,
+    /// Move the end of a suppression
+    Prolong(Prolong),
     /// End a suppression now
     Unsuppress(Act),
     /// Dealt with
@@ -64,7 +68,7 @@ pub struct One {
 
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Act {
-    /// Finding id, or its first characters
+    /// Finding id, or its first characters; to end a suppression, its own id does as well
     #[arg(allow_hyphen_values = true)]
     pub id: String,
     /// Kept with the change
@@ -85,17 +89,37 @@ pub struct Assign {
 
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Suppress {
-    /// Finding id, or its first characters
-    #[arg(allow_hyphen_values = true)]
-    pub id: String,
+    /// Finding id or its first characters; or key=value, as in the address of the Findings page: `rule=access.external.account principal=222233334444`
+    #[arg(required = true, allow_hyphen_values = true, value_name = "ID | KEY=VALUE")]
+    pub what: Vec<String>,
     /// Who answers for it
     #[arg(long)]
     pub owner: String,
     #[arg(long)]
     pub reason: String,
-    /// End: a date (2026-05-01), an RFC 3339 time, or a period such as 30d
+    /// End: a date (2026-05-01), an RFC 3339 time, or a period such as 30d; at most 400 days
     #[arg(long)]
     pub until: String,
+    /// A second person, where it hides what is critical or much
+    #[arg(long)]
+    pub approver: Option<String>,
+    /// Access from outside that is meant to be there
+    #[arg(long)]
+    pub intended: bool,
+    /// Say what it would hide, and hide nothing
+    #[arg(long)]
+    pub preview: bool,
+}
+
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+pub struct Prolong {
+    /// Suppression, as `avouch findings suppressions` prints it
+    pub id: String,
+    /// The new end: a date, an RFC 3339 time, or a period such as 30d
+    #[arg(long)]
+    pub until: String,
+    #[arg(long)]
+    pub reason: String,
 }
 
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -131,23 +155,41 @@ pub async fn findings(args: &Findings, node: &Node, caller: &Caller) -> Reply {
     let (command, why, said) = match &args.what {
         What::List(list) => return self::list(list, node),
         What::Show(o) | What::Explain(o) => return show(&o.id, node),
+        What::Suppressions => return suppressions(node),
         What::Suppress(s) => {
-            let id = one(&s.id)?;
+            let selector = match s.what.as_slice() {
+                [id] if !id.contains('=') => Selector::one(one(id)?),
+                pairs => selector(pairs)?,
+            };
             let until = end(&s.until)?;
+            if s.preview {
+                return preview(&selector, node);
+            }
+            let kind = if s.intended { SuppressionKind::Intended } else { SuppressionKind::Suppression };
             let new = NewSuppression {
-                selector: Selector::one(id),
-                kind: SuppressionKind::Suppression,
+                selector,
+                kind,
                 owner: s.owner.clone(),
-                approver: None,
+                approver: s.approver.clone(),
                 ticket: None,
                 from: Time::NONE,
                 until,
             };
+            let what = if s.intended { "intended" } else { "deliberately hidden" };
             (
                 Command::Suppress { new },
                 s.reason.clone(),
-                format!("deliberately hidden until {} by {}", until.day(), s.owner),
+                format!("{what} until {}, {} answers for it", until.day(), s.owner),
             )
+        }
+        What::Prolong(p) => {
+            let until = end(&p.until)?;
+            let command = Command::Prolong { suppression: p.id.clone(), until };
+            (command, p.reason.clone(), format!("it ends on {} now", until.day()))
+        }
+        What::Unsuppress(a) if node.hub.state().suppressions().any(|s| s.id == a.id) => {
+            let command = Command::Unsuppress { suppression: a.id.clone() };
+            (command, a.reason.clone(), "what it hid shows again".to_owned())
         }
         What::Unsuppress(a) => {
             let id = one(&a.id)?;
@@ -186,6 +228,78 @@ pub async fn findings(args: &Findings, node: &Node, caller: &Caller) -> Reply {
     }
     for e in &changes.events {
         answer.items.push(serde_json::to_value(e).unwrap_or_default());
+    }
+    Ok(answer)
+}
+
+/// A selector from key=value.
+fn selector(pairs: &[String]) -> Result<Selector, Problem> {
+    let split = |text: &'_ String| -> Result<(String, String), Problem> {
+        let (key, value) = text.split_once('=').ok_or_else(|| {
+            Problem::new("usage.bad_filter", format!("cannot read `{text}` as a filter"))
+                .hint("write one finding's id alone, or key=value, e.g. resource=arn:aws:s3:::logs")
+        })?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    let pairs: Vec<(String, String)> = pairs.iter().map(split).collect::<Result<_, _>>()?;
+    Selector::parse(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str()))).map_err(|e| problem(&e))
+}
+
+/// What a selector would hide now.
+fn preview(selector: &Selector, node: &Node) -> Reply {
+    let state = node.hub.state();
+    let found = state.preview(selector);
+    let mut answer =
+        Answer::new("avouch.findings.preview/1").query(serde_json::json!({ "selector": selector }));
+    answer.items.push(serde_json::to_value(&found).unwrap_or_default());
+    answer.line(format!(
+        "would hide {} findings, {} of them critical; nothing was hidden",
+        found.hits, found.critical
+    ));
+    for id in &found.examples {
+        let title = state.get(*id).map(|e| e.finding().title.clone()).unwrap_or_default();
+        answer.line(format!("  {id}  {}", model::escape_controls(&title)));
+    }
+    if found.left > 0 {
+        answer.line(format!(
+            "{} more fit and stay visible: access that is or may be public has to be named (`public=true resource=ARN`)",
+            found.left
+        ));
+    }
+    Ok(answer)
+}
+
+fn suppressions(node: &Node) -> Reply {
+    let (state, at) = (node.hub.state(), now());
+    let mut all: Vec<&findings::Suppression> = state.suppressions().collect();
+    all.sort_by_key(|s| (!s.is_active(at), s.until, s.id.clone()));
+    let headings = ["what", "kind", "state", "until", "owner", "reason", "id"];
+    let mut answer = Answer::new("avouch.findings.suppressions/1").table(&headings);
+    for s in all {
+        let hides = state.preview(&s.selector).hits;
+        let stands = match (&s.ended, s.is_active(at)) {
+            (Some(end), _) => format!("ended {} by {}", end.at.day(), end.by),
+            (None, true) => format!("hides {hides}"),
+            (None, false) if at < s.from => "not yet".to_owned(),
+            (None, false) => "over".to_owned(),
+        };
+        let kind = if s.kind == SuppressionKind::Intended { "intended" } else { "suppression" };
+        answer.item(
+            serde_json::to_value(s).unwrap_or_default(),
+            vec![
+                s.selector.to_string(),
+                kind.to_owned(),
+                stands,
+                s.until.day(),
+                s.owner.clone(),
+                s.reason.clone(),
+                s.id.clone(),
+            ],
+        );
+    }
+    if answer.items.is_empty() {
+        answer.headings.clear();
+        answer.line("nothing is hidden, and nothing ever was: `avouch findings suppress` would");
     }
     Ok(answer)
 }
@@ -319,8 +433,14 @@ fn show(id: &str, node: &Node) -> Reply {
     }
     answer.line("");
     answer.line("evidence");
-    for e in f.evidence.iter().take(5) {
-        answer.line(format!("  {}  {} → avouch event show {}", e.event_time, e.dataset, e.event_id));
+    for e in f.evidence.iter().rev().take(5) {
+        // What an analysis says is no event of the vault.
+        let link = if e.event_id.is_none() {
+            String::new()
+        } else {
+            format!(" → avouch event show {}", e.event_id)
+        };
+        answer.line(format!("  {}  {}{link}", e.event_time, e.dataset));
         for (k, v) in e.fields.iter() {
             answer.line(format!("      {k} = {}", model::escape_controls(v)));
         }

@@ -250,3 +250,20 @@ fn what_could_not_be_read_names_its_permission() {
     assert_eq!(gaps[0].permission, Some("iam:GetRole"));
     assert_eq!((gaps[0].code.as_str(), gaps[0].message.as_str()), ("AccessDenied", "no"));
 }
+
+/// The error by which AWS says that there is none is an answer; another error stays a gap.
+#[test]
+fn none_is_an_answer() {
+    let dir = Scratch::new();
+    let file = |code: &str| {
+        BUCKET.replace(
+            r#""GetBucketPolicy": {}"#,
+            &format!(r#""GetBucketPolicy": {{"error": {{"code": "{code}", "message": "x"}}}}"#),
+        )
+    };
+    for (code, is_none) in [("NoSuchBucketPolicy", true), ("AccessDenied", false), ("NoSuchTagSet", false)] {
+        dir.write("bucket.json", file(code).as_bytes());
+        let folder = folder::read(dir.path()).unwrap();
+        assert_eq!(folder.resources[0].resource.answer("GetBucketPolicy").is_ok(), is_none, "{code}");
+    }
+}

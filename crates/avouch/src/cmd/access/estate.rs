@@ -1,9 +1,9 @@
 //! Who outside can reach what, over an estate folder or a plan.
 
-use super::external::{findings, id};
 use super::unreadable;
 use crate::answer::Answer;
 use crate::files::read_text;
+use crate::outsiders::{findings, id};
 use crate::problem::Problem;
 use access::estate::{Estate, Surroundings, world_of};
 use access::eval::decide::{Blocker, decide};
@@ -57,6 +57,13 @@ fn told(problems: &inventory::Problems, what: &Path) -> Problem {
 }
 
 pub fn load(source: &Source) -> Result<Loaded, Problem> {
+    let mut loaded = described(source)?;
+    loaded.estate.zone = zone(source.zone.as_deref(), loaded.estate.organization.is_some())?;
+    Ok(loaded)
+}
+
+/// What there is, without whom is trusted.
+pub fn described(source: &Source) -> Result<Loaded, Problem> {
     let mut estate = Estate { as_of: crate::node::now(), ..Estate::default() };
     let (mut files, mut notes) = (BTreeMap::new(), Vec::new());
     if let Some(dir) = &source.estate {
@@ -85,7 +92,6 @@ pub fn load(source: &Source) -> Result<Loaded, Problem> {
             notes.push(format!("not read: {}", passed.join(", ")));
         }
     }
-    estate.zone = zone(source.zone.as_deref(), estate.organization.is_some())?;
     Ok(Loaded { estate, files, notes })
 }
 

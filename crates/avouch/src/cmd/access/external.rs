@@ -4,14 +4,14 @@ use super::estate::{Loaded, Source, load};
 use super::{unreadable, where_to_look};
 use crate::answer::Answer;
 use crate::files::read_text;
+use crate::outsiders::{findings, id, is_minor, place, title};
 use crate::problem::Problem;
-use access::estate::{Estate, Surroundings, analyse, analyse_one};
-use access::external::Analysis;
+use access::estate::{Estate, Surroundings, analyse};
 use access::finding::{Confidence, Exactness, Finding, Rule};
 use access::services;
 use access::words::{in_short, sentence};
 use clap::Args;
-use model::{FindingId, Occurrence, Severity};
+use model::Severity;
 use report::{Case, CaseResult, CheckRun, Level, Logical, Outcome, Report};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,23 +30,6 @@ pub struct External {
     /// Only these resources, by ARN or the end of it
     #[arg(value_name = "RESOURCE")]
     pub only: Vec<String>,
-}
-
-/// Id of a finding: by what it is about, not by what it says (F2).
-pub fn id(finding: &Finding) -> FindingId {
-    let condition = serde_json::to_string(&finding.condition).unwrap_or_default();
-    let key = [
-        ("principal".to_owned(), format!("{} {}", finding.principal.kind, finding.principal.value)),
-        ("condition".to_owned(), condition),
-    ];
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Occurrence::identity(
-        finding.rule.name(),
-        some(&finding.account).as_deref(),
-        some(&finding.region).as_deref(),
-        Some(&finding.resource),
-        &key,
-    )
 }
 
 /// What makes a pipeline fail.
@@ -89,59 +72,9 @@ impl FailOn {
     }
 }
 
-/// [`analyse`] on all cores. Each takes the next piece: some resources take a hundred times as long as others.
-fn analysed(estate: &Estate) -> Vec<(usize, Analysis)> {
-    const PIECE: usize = 16;
-    let count = estate.resources.len();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    if cores == 1 || count <= PIECE {
-        return analyse(estate);
-    }
-    let around = Surroundings::of(estate);
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let work = || {
-        let mut out = Vec::new();
-        loop {
-            let from = next.fetch_add(PIECE, std::sync::atomic::Ordering::Relaxed);
-            let piece = estate.resources.iter().enumerate().skip(from).take(PIECE);
-            if from >= count {
-                return out;
-            }
-            out.extend(piece.filter_map(|(at, resource)| Some((at, analyse_one(&around, resource)?))));
-        }
-    };
-    let mut out: Vec<(usize, Analysis)> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        // A thread that panicked takes the analysis with it: half an answer would be none.
-        all.into_iter()
-            .flat_map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
-    out.sort_by_key(|(at, _)| *at);
-    out
-}
-
-/// Findings of an estate, the worst first.
-pub fn findings(estate: &Estate, only: &[String]) -> (Vec<Finding>, usize) {
-    let is_asked = |arn: &str| only.is_empty() || only.iter().any(|o| arn == o || arn.ends_with(o.as_str()));
-    let analysed: Vec<_> = analysed(estate)
-        .into_iter()
-        .filter(|(at, _)| estate.resources.get(*at).is_some_and(|r| is_asked(&r.arn)))
-        .collect();
-    let count = analysed.len();
-    let mut all: Vec<Finding> = analysed.into_iter().flat_map(|(_, a)| a.findings).collect();
-    all.sort_by(|a, b| {
-        (b.severity, &a.resource, a.rule, &a.principal).cmp(&(a.severity, &b.resource, b.rule, &b.principal))
-    });
-    (all, count)
-}
-
-fn is_minor(finding: &Finding) -> bool {
-    matches!(finding.rule, Rule::HeldBack | Rule::DanglingPrincipal | Rule::DeadGrant)
-}
-
 pub fn external(args: &External) -> Result<Answer, Problem> {
     let fail_on = FailOn::read(&args.fail_on)?;
+    crate::daemon::access::canary()?;
     let loaded = load(&args.source)?;
     let (all, count) = findings(&loaded.estate, &args.only);
     let broken = Surroundings::of(&loaded.estate).broken;
@@ -189,14 +122,7 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
 fn paragraph(finding: &Finding) -> Vec<String> {
     let mut out = vec![String::new(), sentence(finding)];
     let mut line = |name: &str, text: String| out.push(format!("  {name:<10} {text}"));
-    let sources: Vec<String> = finding
-        .sources
-        .iter()
-        .map(|s| match &s.sid {
-            Some(sid) => format!("{} line {}, statement {} ({sid})", s.document, s.line, s.statement),
-            None => format!("{} line {}, statement {}", s.document, s.line, s.statement),
-        })
-        .collect();
+    let sources: Vec<String> = finding.sources.iter().map(place).collect();
     if !sources.is_empty() {
         line("because", sources.join("; "));
     }
@@ -308,23 +234,6 @@ fn result(finding: &Finding, file: Option<&String>) -> CaseResult {
         logical,
         fingerprint: Some(id(finding).to_string()),
         properties: json!({"witness": finding.witness, "condition": finding.condition, "actions": finding.actions}),
-    }
-}
-
-/// What a rule is about, in words.
-pub fn title(rule: Rule) -> &'static str {
-    match rule {
-        Rule::Public => "Anyone can use it",
-        Rule::Network => "Anyone in named networks can use it",
-        Rule::Account => "Another account can use it",
-        Rule::Organization => "A foreign organisation can use it",
-        Rule::Federated => "Holders of outside tokens can use it",
-        Rule::Canonical => "Another account, known by a canonical id, can use it",
-        Rule::ConfusedDeputy => "Anyone can make a service use it",
-        Rule::HeldBack => "Only something else keeps it shut",
-        Rule::DanglingPrincipal => "It names a deleted principal",
-        Rule::DeadGrant => "A grant does nothing",
-        Rule::Unknown => "It could not be read",
     }
 }
 
