@@ -12,11 +12,12 @@ use std::time::Duration;
 const ROUND: Duration = Duration::from_secs(240);
 
 /// The stages that the build has, each with what must not be zero in it.
-const STAGES: [(&str, &str); 6] = [
+const STAGES: [(&str, &str); 7] = [
     ("collect", " events"),
     ("vault", " segments sealed"),
     ("forward", " delivered"),
     ("detect", " findings"),
+    ("access", " open to anyone"),
     ("alert", " delivered to channel"),
     ("prove", " controls tested and working"),
 ];

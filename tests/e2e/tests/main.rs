@@ -6,6 +6,7 @@ mod cloudtrail;
 mod commands;
 mod crash;
 mod demo;
+mod estate;
 mod forward;
 mod golden;
 mod http;

@@ -158,6 +158,7 @@ async fn look(node: &Node, dir: &Path) {
             return;
         }
     };
+    tracing::info!(folder = %dir.display(), resources = now.resources, findings = now.findings.len(), "the estate is analysed");
     node.outside.set(Standing { last: Some(Arc::clone(&now)), problem: None });
     if let Err(p) = tell(node, before.last.as_deref(), &now).await {
         tracing::error!(problem = %p, "findings could not be stored");

@@ -153,7 +153,7 @@ impl Pages {
     }
 }
 
-fn state_of(shown: findings::Shown) -> FindingState {
+pub(super) fn state_of(shown: findings::Shown) -> FindingState {
     match shown.term() {
         "RESOLVED" | "ARCHIVED" => FindingState::Resolved,
         "SUPPRESSED" => FindingState::Suppressed,
@@ -162,7 +162,7 @@ fn state_of(shown: findings::Shown) -> FindingState {
     }
 }
 
-fn hidden(s: &findings::Suppression) -> Suppression {
+pub(super) fn hidden(s: &findings::Suppression) -> Suppression {
     Suppression {
         owner: s.owner.clone(),
         reason: s.reason.clone(),

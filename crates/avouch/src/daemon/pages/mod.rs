@@ -1,5 +1,6 @@
 //! The pages at work: crate `web` asks through its trait, this answers with the same functions that the commands use (N6).
 
+mod access;
 mod controls;
 mod event;
 mod findings;
@@ -20,8 +21,8 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use web::url::View;
 use web::view::{
-    ControlDetail, ControlList, EventDetail, FindingAction, FindingDetail, FindingList, Overview, Run,
-    SearchAnswer, SearchRequest, VaultPage, Verification,
+    AccessPage, ControlDetail, ControlList, EventDetail, FindingAction, FindingDetail, FindingList, Overview,
+    Run, SearchAnswer, SearchRequest, VaultPage, Verification, WhoCan,
 };
 use web::{Caller, Change, Console, ConsoleError, NewSession, Peer, Refused, Role, Secret, Settings};
 
@@ -208,6 +209,14 @@ impl Console for Pages {
         self.decide_finding(caller, id, version, action).await
     }
 
+    async fn access(&self, _: &Caller, view: &View) -> Result<AccessPage, ConsoleError> {
+        self.access_page(view)
+    }
+
+    async fn who_can(&self, _: &Caller, action: &str, resource: &str) -> Result<WhoCan, ConsoleError> {
+        self.who_can_do(action, resource).await
+    }
+
     async fn datasets(&self, _: &Caller) -> Result<Vec<String>, ConsoleError> {
         Ok(self.node.snapshot().datasets().iter().map(ToString::to_string).collect())
     }
@@ -248,12 +257,17 @@ impl Console for Pages {
 
     fn changes(&self) -> BoxStream<'static, Change> {
         let node = Arc::clone(&self.node);
-        futures::stream::unfold((node, 0usize), |(node, last)| async move {
+        futures::stream::unfold((node, 0usize, Time::NONE), |(node, last, looked)| async move {
             loop {
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                 let n = node.hub.state().len();
+                let at = node.outside.standing().last.map_or(Time::NONE, |a| a.at);
+                let change = |topic: &str, counter: u64| Change { topic: topic.to_owned(), counter };
+                if at != looked {
+                    return Some((change("access", at.0.unsigned_abs()), (node, last, at)));
+                }
                 if n != last {
-                    return Some((Change { topic: "findings".to_owned(), counter: n as u64 }, (node, n)));
+                    return Some((change("findings", n as u64), (node, n, looked)));
                 }
             }
         })
