@@ -113,10 +113,11 @@ impl Pages {
     ) -> Result<FindingDetail, ConsoleError> {
         use findings::Command;
         let (command, why) = match action {
-            FindingAction::Suppress { owner, reason, until } => {
+            FindingAction::Suppress { owner, reason, until, intended } => {
+                use findings::SuppressionKind::{Intended, Suppression};
                 let new = findings::NewSuppression {
                     selector: findings::Selector::one(id),
-                    kind: findings::SuppressionKind::Suppression,
+                    kind: if intended { Intended } else { Suppression },
                     owner,
                     approver: None,
                     ticket: None,
