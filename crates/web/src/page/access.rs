@@ -160,7 +160,7 @@ fn tiles(p: &AccessPage) -> Markup {
                         a class={ "tile " (if n == 0 { "quiet" } else { tone }) } href={ (PATH) "?class=" (group.term()) } title=(format!("class: {}", group.term())) {
                             span .tile-n { (group_digits(n)) }
                             span .tile-w { (icon(shape)) (group.word()) }
-                            @if hidden > 0 { span .soft { " · " (group_digits(hidden)) " hidden" } }
+                            @if hidden > 0 { span .tile-note { (group_digits(hidden)) " hidden" } }
                         }
                     }
                 }
@@ -200,7 +200,7 @@ fn list(ask: &Ask, view: &View, p: &AccessPage) -> Markup {
                     @if is_narrowed { (parts::empty("No row matches.", html! { a href=(PATH) { "Show everything" } })) }
                     @else { (parts::empty("No row.", html! { "What was looked at stands under Details below." })) }
                 } @else {
-                    p .soft {
+                    p .order .soft {
                         "Worst first; " (words::count(p.total, "row", "rows"))
                         @if p.hidden > 0 { ", " (group_digits(p.hidden)) " of them intended or hidden, at the end" }
                     }
@@ -328,7 +328,7 @@ fn who_can_answer(view: &View, a: &WhoCan) -> Markup {
                                 details {
                                     summary { "Details" }
                                     @if !r.decided_by.is_empty() { h3 { "What decides it" } (row::all_of(&r.decided_by)) }
-                                    @if let Some(w) = &r.witness { h3 { "The request that shows it" } (parts::code_lines(w)) }
+                                    @if let Some(w) = &r.witness { h3 { "The request that shows it" } (row::lines(w)) }
                                 }
                             }
                         }

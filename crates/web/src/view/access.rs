@@ -241,7 +241,7 @@ pub struct AccessRow {
     pub replay: Option<String>,
     /// "GetBucketPolicy statement 0, line 3".
     pub decided_by: Vec<String>,
-    /// Each one alone, removed, opens the access.
+    /// Each line alone, removed, opens the access; what must go together stands in one line.
     pub held_back_by: Vec<String>,
     /// Both verdicts on "public", and why they differ.
     pub public_note: Option<String>,
@@ -252,7 +252,7 @@ pub struct AccessRow {
     /// Why the severity; for [`AccessClass::Unknown`] what is missing.
     pub risk: Vec<String>,
     pub fix: String,
-    /// Unified diff of the document.
+    /// Unified diff of the document, given only when it was tried: with it the row is gone and nothing new is allowed.
     pub patch: Option<String>,
     pub state: FindingState,
     pub suppression: Option<Suppression>,

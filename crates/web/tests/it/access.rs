@@ -1,10 +1,18 @@
 //! The page that says who outside can reach what.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test helpers: clippy exempts test functions only"
+)]
+
 use crate::client::{Server, serve, start};
-use crate::fixture::{FixtureConsole, HOSTILE, access_id, access_rows};
+use crate::fixture::access::{access_id, access_rows};
+use crate::fixture::{FixtureConsole, HOSTILE};
 use crate::pages::reads;
 use web::Role;
-use web::view::{AccessClass, FindingAction};
+use web::view::{AccessClass, FindingAction, FindingState};
 
 /// Ends the first tag of a row.
 const ROW: &str = " data-row>";
@@ -95,6 +103,13 @@ async fn what_could_not_be_looked_at_is_never_closed() {
     }
     // What nobody could look at cannot be meant.
     assert!(!unknown.contains("This is intended"));
+    let resolved = {
+        let mut rows = access_rows();
+        rows.iter_mut().for_each(|r| r.state = FindingState::Resolved);
+        serve(FixtureConsole { access: Some((Some(true), rows, None)), ..Default::default() }).await
+    };
+    let still = page(&resolved, Role::Viewer, "/access").await;
+    assert!(stands(&still).contains("4 ways in") && still.contains("marked as resolved, and still there"));
     let maybe = row(&html, "hostile");
     assert!(
         maybe.contains("maybe: no request could be confirmed")

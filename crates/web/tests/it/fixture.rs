@@ -7,9 +7,8 @@
 )]
 
 #[path = "fixture/access.rs"]
-mod access;
+pub mod access;
 
-pub use access::{access_id, access_rows};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use model::*;

@@ -114,10 +114,13 @@ impl Pages {
         use findings::Command;
         let (command, why) = match action {
             FindingAction::Suppress { owner, reason, until, intended } => {
-                use findings::SuppressionKind::{Intended, Suppression};
                 let new = findings::NewSuppression {
                     selector: findings::Selector::one(id),
-                    kind: if intended { Intended } else { Suppression },
+                    kind: if intended {
+                        findings::SuppressionKind::Intended
+                    } else {
+                        findings::SuppressionKind::Suppression
+                    },
                     owner,
                     approver: None,
                     ticket: None,

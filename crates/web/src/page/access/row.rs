@@ -11,8 +11,11 @@ use crate::words;
 use maud::{Markup, html};
 use model::Time;
 
-/// Lists of a row are printed up to here; the command prints all.
+/// Lists of a row are printed up to here; JSON and the command hold all.
 const LIST_MAX: usize = 30;
+/// Lines of a request or a diff, and characters of a line: a policy may be a megabyte long.
+const LINES_MAX: usize = 200;
+const LINE_CHARS_MAX: usize = 1_000;
 
 pub(super) fn one(ask: &Ask, view: &View, r: &AccessRow) -> Markup {
     let is_unknown = r.class == AccessClass::Unknown;
@@ -26,6 +29,7 @@ pub(super) fn one(ask: &Ask, view: &View, r: &AccessRow) -> Markup {
                     " · " (outside(&r.resource_type)) " · " (outside(&r.account)) @if let Some(region) = &r.region { " " (outside(region)) }
                     @if !r.confirmed && !is_unknown { " · " span .flag { "maybe: no request could be confirmed" } }
                     @if r.state == FindingState::Notified { " · somebody was told" }
+                    @if r.state == FindingState::Resolved { " · " span .flag { "marked as resolved, and still there" } }
                 }
                 (mark(r))
                 @if is_unknown {
@@ -102,11 +106,30 @@ fn more(ask: &Ask, view: &View, r: &AccessRow) -> Markup {
     }
 }
 
+/// The beginning of a long text, and how many lines it lacks.
+fn beginning(text: &str) -> (Vec<String>, usize) {
+    let cut = |line: &str| match line.char_indices().nth(LINE_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", line.get(..at).unwrap_or_default()),
+        None => line.to_owned(),
+    };
+    (text.lines().take(LINES_MAX).map(cut).collect(), text.lines().count().saturating_sub(LINES_MAX))
+}
+
+fn lacking(lines: usize) -> Markup {
+    html! { @if lines > 0 { p .soft { "and " (words::count(lines as u64, "line", "lines")) " more; the JSON of this page has them" } } }
+}
+
+/// A request or any other text of several lines.
+pub(super) fn lines(text: &str) -> Markup {
+    let (lines, more) = beginning(text);
+    html! { (parts::code_lines(&lines.join("\n"))) (lacking(more)) }
+}
+
 fn shown_by(r: &AccessRow) -> Markup {
     html! {
         @if let Some(w) = &r.witness {
             h3 { @if r.confirmed { "The request that shows it" } @else { "A request that may be allowed" } }
-            (parts::code_lines(w))
+            (lines(w))
         }
         @if let Some(c) = &r.replay {
             p .soft { "Ask the evaluator about it, statement by statement:" }
@@ -117,9 +140,10 @@ fn shown_by(r: &AccessRow) -> Markup {
 
 /// A unified diff; the sign in front of each line carries the meaning, the colour repeats it.
 fn diff(text: &str) -> Markup {
+    let (lines, more) = beginning(text);
     html! {
         pre .diff tabindex="0" { code {
-            @for line in text.lines() {
+            @for line in &lines {
                 @let shown = parts::visible(line);
                 @match line.chars().next() {
                     Some('+') => { ins { (shown) } }
@@ -129,6 +153,7 @@ fn diff(text: &str) -> Markup {
                 "\n"
             }
         } }
+        (lacking(more))
     }
 }
 
@@ -159,5 +184,29 @@ fn intend(ask: &Ask, view: &View, r: &AccessRow) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_and_says_so() {
+        let long = format!("{}\n{}", "é".repeat(LINE_CHARS_MAX + 1), "+x\n".repeat(LINES_MAX + 6));
+        let (shown, more) = beginning(&long);
+        assert_eq!((shown.len(), more), (LINES_MAX, 7));
+        assert_eq!(
+            shown.first().map(|l| l.chars().count()),
+            Some(LINE_CHARS_MAX + 1),
+            "the last is the mark"
+        );
+        for html in [diff(&long).into_string(), lines(&long).into_string()] {
+            assert!(html.contains("and 7 lines more") && html.contains("é…"), "{html}");
+        }
+        for html in [diff("+a\n-b\n c").into_string(), lines("a\nb").into_string()] {
+            assert!(!html.contains(" more") && !html.contains('…'), "{html}");
+        }
+        assert!(diff("+a\n-b\n c").into_string().contains("<ins>+a</ins>\n<del>-b</del>\n c\n"));
     }
 }
