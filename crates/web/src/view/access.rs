@@ -158,7 +158,7 @@ impl Serialize for AccessGroup {
     }
 }
 
-/// Who outside can reach what. The host fills `analysed`, `problem`, `canary`, `intended` and `rows` with all there are, and calls
+/// Who outside can reach what. The host fills `analysed`, `problem`, `canary` and `intended`, and hands all rows of its analysis to
 /// [`AccessPage::narrowed`], which counts, narrows, orders and cuts.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct AccessPage {

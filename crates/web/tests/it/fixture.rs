@@ -1205,7 +1205,7 @@ impl Console for FixtureConsole {
     async fn access(&self, _: &Caller, view: &View) -> Result<AccessPage, ConsoleError> {
         let usual = access::access_page(view, self.is_empty)?;
         let Some((canary, rows, problem)) = self.access.clone() else { return Ok(usual) };
-        AccessPage { canary, rows, problem, ..usual }.narrowed(view)
+        AccessPage { canary, problem, ..usual }.narrowed(&rows, view)
     }
     async fn who_can(&self, _: &Caller, action: &str, resource: &str) -> Result<WhoCan, ConsoleError> {
         Ok(access::who_can(action, resource, self.is_empty))

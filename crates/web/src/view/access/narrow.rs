@@ -24,26 +24,29 @@ const FACETS: [(&str, &str); 6] = [
 ];
 
 impl AccessPage {
-    /// Counts over all rows; facets, total and order over those that the view chooses; and one page of them.
+    /// Counts over all rows; facets, total and order over those that the view chooses; and one page of them. The rows are borrowed,
+    /// because the host keeps those of its last analysis: only the page's are copied.
     ///
     /// # Errors
     /// A cursor that no page of this list gave.
-    pub fn narrowed(mut self, view: &View) -> Result<AccessPage, ConsoleError> {
+    pub fn narrowed(mut self, rows: &[AccessRow], view: &View) -> Result<AccessPage, ConsoleError> {
         let after = view.one("cursor").map(|c| read_cursor(c).ok_or_else(|| bad_cursor(c))).transpose()?;
         let limit = view.one("limit").and_then(|l| l.parse().ok()).unwrap_or(ROWS_PER_PAGE);
-        self.counts = counts(&self.rows);
-        self.types = types(&self.rows);
-        self.facets = facets(&self.rows, view);
-        self.rows.retain(|r| chooses(view, r, ""));
-        self.rows.sort_by_key(place);
-        self.total = self.rows.len() as u64;
-        self.hidden = self.rows.iter().filter(|r| r.is_hidden()).count() as u64;
+        self.counts = counts(rows);
+        self.types = types(rows);
+        let worded: Vec<&AccessRow> = rows.iter().filter(|r| holds_words(view.one("q"), r)).collect();
+        self.facets = facets(&worded, view);
+        let mut chosen: Vec<&AccessRow> = worded.into_iter().filter(|r| chooses(view, r, "")).collect();
+        chosen.sort_by_key(|r| place(r));
+        self.total = chosen.len() as u64;
+        self.hidden = chosen.iter().filter(|r| r.is_hidden()).count() as u64;
         if let Some(after) = after {
-            self.rows.retain(|r| place(r) > after);
+            chosen.retain(|r| place(r) > after);
         }
-        let is_more = self.rows.len() > limit;
-        self.rows.truncate(limit);
-        self.next = self.rows.last().filter(|_| is_more).map(|r| cursor(&place(r)));
+        let is_more = chosen.len() > limit;
+        chosen.truncate(limit);
+        self.next = chosen.last().filter(|_| is_more).map(|r| cursor(&place(r)));
+        self.rows = chosen.into_iter().cloned().collect();
         Ok(self)
     }
 }
@@ -110,7 +113,7 @@ fn types(rows: &[AccessRow]) -> Vec<AccessType> {
 }
 
 /// Each facet counts the rows that all the other filters leave.
-fn facets(rows: &[AccessRow], view: &View) -> Vec<Facet> {
+fn facets(rows: &[&AccessRow], view: &View) -> Vec<Facet> {
     FACETS
         .into_iter()
         .map(|(key, title)| {
@@ -157,7 +160,7 @@ fn facet_value(key: &str, r: &AccessRow) -> String {
     .to_owned()
 }
 
-/// Whether the view shows this row, as if it did not filter by `except`.
+/// Whether the filters of the view let this row through, as if it did not filter by `except`.
 fn chooses(view: &View, r: &AccessRow, except: &str) -> bool {
     let keys = ["account", "class", "confirmed", "intended", "region", "resource", "severity", "type"];
     let is_chosen = |key: &str| {
@@ -170,7 +173,7 @@ fn chooses(view: &View, r: &AccessRow, except: &str) -> bool {
         }
         is_wanted
     };
-    keys.into_iter().all(|key| key == except || is_chosen(key)) && holds_words(view.one("q"), r)
+    keys.into_iter().all(|key| key == except || is_chosen(key))
 }
 
 fn has(key: &str, value: &str, r: &AccessRow) -> bool {
@@ -253,7 +256,7 @@ mod tests {
 
     fn page(query: &str) -> AccessPage {
         let view = View::parse(ACCESS, query).unwrap();
-        AccessPage { rows: rows(), ..AccessPage::default() }.narrowed(&view).unwrap()
+        AccessPage::default().narrowed(&rows(), &view).unwrap()
     }
 
     fn names(p: &AccessPage) -> String {
@@ -357,7 +360,7 @@ mod tests {
             assert_eq!(got.join(" "), "open key deputy dark held open!", "limit {limit}");
         }
         let view = View::parse(ACCESS, "cursor=nonsense").unwrap();
-        assert!(AccessPage::default().narrowed(&view).is_err());
+        assert!(AccessPage::default().narrowed(&rows(), &view).is_err());
     }
 
     #[test]
