@@ -2,8 +2,8 @@ use crate::action::{Action, Role};
 use crate::problem::ConsoleError;
 use crate::url::View;
 use crate::view::{
-    ControlDetail, ControlList, EventDetail, FindingAction, FindingDetail, FindingList, Overview, Run,
-    SearchAnswer, SearchRequest, VaultPage, Verification,
+    AccessPage, ControlDetail, ControlList, EventDetail, FindingAction, FindingDetail, FindingList, Overview,
+    Run, SearchAnswer, SearchRequest, VaultPage, Verification, WhoCan,
 };
 use futures::stream::BoxStream;
 use model::{EventId, FindingId, Time};
@@ -62,7 +62,7 @@ pub struct Refused {
 /// Something changed: topic and counter only. The page asks for what it shows, so rights are checked on each read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
-    /// `findings`, `controls`, `vault`, `overview`.
+    /// `findings`, `access`, `controls`, `vault`, `overview`.
     pub topic: String,
     pub counter: u64,
 }
@@ -101,6 +101,11 @@ pub trait Console: Send + Sync {
         version: u64,
         action: FindingAction,
     ) -> Result<FindingDetail, ConsoleError>;
+
+    /// Who outside can reach what, from the last analysis of the configured estate; [`AccessPage::narrowed`] cuts it to the view.
+    async fn access(&self, caller: &Caller, view: &View) -> Result<AccessPage, ConsoleError>;
+    /// Who, of all that the estate names and of everybody outside, can do `action` on `resource`.
+    async fn who_can(&self, caller: &Caller, action: &str, resource: &str) -> Result<WhoCan, ConsoleError>;
 
     /// Datasets that a search may name.
     async fn datasets(&self, caller: &Caller) -> Result<Vec<String>, ConsoleError>;

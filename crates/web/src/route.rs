@@ -84,6 +84,7 @@ pub static ROUTES: &[Route] = routes! {
     Post "/findings/{id}/resolve" api Triage page::findings::resolve, "say that it is dealt with";
     Post "/findings/{id}/reopen" api Triage page::findings::reopen, "say that it is not";
     Post "/findings/{id}/note" api Triage page::findings::note, "write something beside it";
+    Get "/access" api Read page::access::get, "who outside can reach what, and who can do X on Y";
     Get "/search" api Search page::search::get, "what happened, as far back as it is kept";
     Get "/events/stream" page Read page::stream::get, "topics that changed, as server-sent events";
     Get "/events/{id}" api Search page::event::get, "one event with its proof";

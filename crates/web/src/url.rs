@@ -109,6 +109,39 @@ const fn view(name: &'static str, accepts: Accepts) -> Key {
     Key { name, accepts, is_view: true }
 }
 
+pub const ACCESS: &[Key] = &[
+    filter("account", Accepts::Any),
+    view("can", Accepts::Text),
+    filter(
+        "class",
+        Accepts::Words(&[
+            "public",
+            "external",
+            "external.network",
+            "external.account",
+            "external.organization",
+            "external.federated",
+            "external.canonical",
+            "confused-deputy",
+            "unknown",
+            "held-back",
+            "dangling-principal",
+            "dead-grant",
+        ]),
+    ),
+    filter("confirmed", Accepts::Words(&["yes", "no"])),
+    view("cursor", Accepts::Text),
+    filter("intended", Accepts::Words(&["yes", "no"])),
+    view("limit", Accepts::Limit),
+    view("notice", Accepts::Text),
+    view("on", Accepts::Text),
+    filter("q", Accepts::Text),
+    filter("region", Accepts::Any),
+    filter("resource", Accepts::Any),
+    filter("severity", Accepts::Severity),
+    filter("type", Accepts::Any),
+];
+
 pub const FINDINGS: &[Key] = &[
     filter("account", Accepts::Any),
     view("cursor", Accepts::Text),
@@ -244,6 +277,8 @@ impl View {
     pub fn with<'a>(&self, key: &'static str, values: impl IntoIterator<Item = &'a str>) -> View {
         let mut view = self.clone();
         view.terms.remove("cursor");
+        // What just happened is said once.
+        view.terms.remove("notice");
         if key != "open" {
             view.terms.remove("open");
         }

@@ -4,12 +4,12 @@ use crate::action::Action;
 use crate::ask::{Ask, Face};
 use crate::gate::see_other;
 use crate::problem::Problem;
-use crate::url::{self, FINDINGS, PLAIN, View};
+use crate::url::{self, ACCESS, FINDINGS, PLAIN, View};
 use crate::view::{FindingAction, FindingDetail, FindingList, FindingRow, FindingState, Suppression};
 use crate::words;
 use axum::response::Response;
 use maud::{Markup, html};
-use model::{Evidence, FindingId, Time};
+use model::{Evidence, FindingId, FindingSource, Time};
 use report::group_digits;
 
 const SAYS: &str = "What is wrong and what to do about it.";
@@ -18,6 +18,8 @@ const SAYS_ONE: &str = "Why we say so, since when, and how to fix it.";
 const EVIDENCE_MAX: usize = 10;
 /// Longest reason or note: a paragraph, not a document.
 const TEXT_CHARS_MAX: usize = 2_000;
+/// Longest that access may be intended without somebody looking again (access.md 12).
+pub(super) const INTENDED_MAX: i64 = 400 * Time::DAY;
 
 pub(crate) async fn list(ask: Ask) -> Result<Response, Problem> {
     let view = ask.view(FINDINGS)?;
@@ -334,6 +336,7 @@ fn actions(ask: &Ask, d: &FindingDetail) -> Markup {
                         input #hide-reason name="reason" required maxlength="2000";
                         label for="hide-until" { "Until" }
                         input #hide-until type="date" name="until" required min=(ask.now.plus(Time::DAY).day());
+                        @if d.finding.source == FindingSource::Access { label { input type="checkbox" name="intended" value="yes"; "This access is intended, for at most 400 days" } }
                         button type="submit" { "Hide" }
                     }
                 }
@@ -396,32 +399,50 @@ fn parse(id: &str) -> Result<FindingId, Problem> {
 }
 
 pub(crate) async fn suppress(ask: Ask) -> Result<Response, Problem> {
-    ask.form.only(&["version", "owner", "reason", "until"])?;
+    ask.form.only(&["version", "owner", "reason", "until", "intended", "view"])?;
     let until = until_of(ask.form.need("until")?, ask.now)?;
-    let action =
-        FindingAction::Suppress { owner: field(&ask, "owner")?, reason: field(&ask, "reason")?, until };
-    change(ask, action, "suppressed").await
+    let intended = match ask.form.get("intended") {
+        None | Some("no") => false,
+        Some("yes") if until.since(ask.now) > INTENDED_MAX => {
+            return Err(Problem::bad_field("until", "lies more than 400 days ahead"));
+        }
+        Some("yes") => true,
+        Some(_) => return Err(Problem::bad_field("intended", "is neither `yes` nor `no`")),
+    };
+    // The list that the form stood in, read by the grammar of addresses: a form cannot send anybody elsewhere.
+    let back = ask.form.get("view").map(|v| View::parse(ACCESS, v)).transpose()?;
+    let owner = field(&ask, "owner")?;
+    let action = FindingAction::Suppress { owner, reason: field(&ask, "reason")?, until, intended };
+    let notice = if intended { "intended" } else { "suppressed" };
+    let back = back.map(|v| v.with("notice", [notice]).href("/access"));
+    change(ask, action, notice, back).await
 }
 
 pub(crate) async fn resolve(ask: Ask) -> Result<Response, Problem> {
     ask.form.only(&["version", "reason"])?;
     let reason = field(&ask, "reason")?;
-    change(ask, FindingAction::Resolve { reason }, "resolved").await
+    change(ask, FindingAction::Resolve { reason }, "resolved", None).await
 }
 
 pub(crate) async fn reopen(ask: Ask) -> Result<Response, Problem> {
     ask.form.only(&["version", "reason"])?;
     let reason = field(&ask, "reason")?;
-    change(ask, FindingAction::Reopen { reason }, "reopened").await
+    change(ask, FindingAction::Reopen { reason }, "reopened", None).await
 }
 
 pub(crate) async fn note(ask: Ask) -> Result<Response, Problem> {
     ask.form.only(&["version", "text"])?;
     let text = field(&ask, "text")?;
-    change(ask, FindingAction::Note { text }, "noted").await
+    change(ask, FindingAction::Note { text }, "noted", None).await
 }
 
-async fn change(ask: Ask, action: FindingAction, notice: &str) -> Result<Response, Problem> {
+/// Writes, and goes back to where the form stood: the page of the finding, or the list that is named.
+async fn change(
+    ask: Ask,
+    action: FindingAction,
+    notice: &str,
+    back: Option<String>,
+) -> Result<Response, Problem> {
     let id = parse(ask.param("id"))?;
     let version = ask.form.need("version")?;
     let version = version
@@ -431,7 +452,7 @@ async fn change(ask: Ask, action: FindingAction, notice: &str) -> Result<Respons
     if ask.face == Face::Json {
         return Ok(one(&ask, &data));
     }
-    Ok(see_other(&format!("/findings/{id}?notice={notice}"), &[]))
+    Ok(see_other(&back.unwrap_or_else(|| format!("/findings/{id}?notice={notice}")), &[]))
 }
 
 fn field(ask: &Ask, name: &str) -> Result<String, Problem> {

@@ -8,7 +8,7 @@ use maud::html;
 use serde::Serialize;
 
 /// (people read, exact term, what is said with it).
-const WORDS: [(&str, &str, &str); 11] = [
+const WORDS: [(&str, &str, &str); 17] = [
     ("Set up?", "configured", "what the settings say, with their source"),
     ("Working?", "effective", "what is in force, seen by another way than the settings"),
     ("Last tested", "last_proven", "when a test from end to end last ran, and what it measured"),
@@ -24,6 +24,20 @@ const WORDS: [(&str, &str, &str); 11] = [
     ("waiting to be sent", "cursor lag", "the oldest, and how many"),
     ("could not be sent", "dead letters", "how many, and the command to send them again"),
     ("deliberately hidden", "suppression", "by whom, until when and why"),
+    ("Open to anyone", "access.public", "a request by somebody whom nothing bounds, and that it is allowed"),
+    ("Open to named outsiders", "access.external.*", "who, and a request of theirs that is allowed"),
+    (
+        "Through a service",
+        "access.confused-deputy",
+        "an AWS service that anybody can make call, and the condition that binds it",
+    ),
+    (
+        "Can't tell, on Access",
+        "access.unknown",
+        "what could not be read; it may be open, so it never counts as closed",
+    ),
+    ("Held back", "access.held-back", "the switch or statement that alone keeps it closed"),
+    ("Intended", "suppression of kind intended", "who answers for it, why and until when"),
 ];
 
 const KEYS: [(&str, &str); 8] = [
@@ -33,7 +47,7 @@ const KEYS: [(&str, &str); 8] = [
     ("o", "open the row in a new tab"),
     ("Esc", "close the panel"),
     ("c", "copy the command that does the same"),
-    ("g then h f s c v", "Overview, Findings, Search, Controls, Vault"),
+    ("g then h f a s c v", "Overview, Findings, Access, Search, Controls, Vault"),
     ("?", "this page"),
 ];
 

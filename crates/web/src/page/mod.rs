@@ -1,5 +1,6 @@
 //! One page per file: a handler per route, and a function from its view model to markup. The frame around them is here.
 
+pub(crate) mod access;
 pub(crate) mod controls;
 pub(crate) mod error;
 pub(crate) mod event;
@@ -32,16 +33,18 @@ pub(crate) enum Tab {
     Overview,
     Controls,
     Findings,
+    Access,
     Search,
     Vault,
     None,
 }
 
 /// (tab, address, name, key after `g`).
-const TABS: [(Tab, &str, &str, &str); 5] = [
+const TABS: [(Tab, &str, &str, &str); 6] = [
     (Tab::Overview, "/", "Overview", "h"),
     (Tab::Controls, "/controls", "Controls", "c"),
     (Tab::Findings, "/findings", "Findings", "f"),
+    (Tab::Access, "/access", "Access", "a"),
     (Tab::Search, "/search", "Search", "s"),
     (Tab::Vault, "/vault", "Vault", "v"),
 ];
@@ -184,6 +187,9 @@ fn notice(ask: &Ask) -> Option<&'static str> {
     Some(match code.as_str() {
         "suppressed" => {
             "Hidden until the date given. It stays in the counts as deliberately hidden; Reopen undoes it at once."
+        }
+        "intended" => {
+            "Marked as intended until the date given. It stays in the list with its owner and reason; Reopen on its page undoes it."
         }
         "resolved" => "Marked as resolved. It opens again by itself when it happens again.",
         "reopened" => "Open again.",

@@ -167,6 +167,17 @@ pub(crate) fn code(text: &str) -> Markup {
     }
 }
 
+/// As [`code`], for text that has lines: each is made visible by itself, so that the breaks stay.
+pub(crate) fn code_lines(text: &str) -> Markup {
+    let lines: Vec<String> = text.lines().map(visible).collect();
+    html! {
+        div .copy {
+            pre tabindex="0" { code { bdi { (lines.join("\n")) } } }
+            button .js-only type="button" data-copy { "Copy" }
+        }
+    }
+}
+
 /// Facts as name and value.
 pub(crate) fn facts(rows: &[(&str, Markup)]) -> Markup {
     html! {
@@ -233,7 +244,7 @@ pub(crate) fn chips(
 /// Hidden fields that keep the rest of a view when a form changes some keys.
 pub(crate) fn keep(view: &View, keys: &'static [Key], changed: &[&str]) -> Markup {
     html! {
-        @for k in keys.iter().filter(|k| !changed.contains(&k.name) && !matches!(k.name, "cursor" | "open")) {
+        @for k in keys.iter().filter(|k| !changed.contains(&k.name) && !matches!(k.name, "cursor" | "open" | "notice")) {
             @for v in view.values(k.name) { input type="hidden" name=(k.name) value=(v); }
         }
     }

@@ -110,10 +110,23 @@ pub struct HistoryEntry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "action")]
 pub enum FindingAction {
-    Suppress { owner: String, reason: String, until: Time },
-    Resolve { reason: String },
-    Reopen { reason: String },
-    Note { text: String },
+    Suppress {
+        owner: String,
+        reason: String,
+        until: Time,
+        /// The access that the finding reports is meant to be there.
+        #[serde(default)]
+        intended: bool,
+    },
+    Resolve {
+        reason: String,
+    },
+    Reopen {
+        reason: String,
+    },
+    Note {
+        text: String,
+    },
 }
 
 impl FindingAction {

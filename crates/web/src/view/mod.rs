@@ -1,5 +1,6 @@
 //! What the pages and the API show, as plain data. The host fills it; JSON prints it with exact terms; pages print it in words.
 
+mod access;
 mod control;
 mod event;
 mod finding;
@@ -7,6 +8,10 @@ mod overview;
 mod search;
 mod vault;
 
+pub use self::access::{
+    AccessClass, AccessCount, AccessGroup, AccessPage, AccessRow, AccessType, Analysed, Can, IntendedRule,
+    WhoCan, WhoCanRow,
+};
 pub use self::vault::{
     AccessEntry, Checkpoint, Damage, DatasetState, Quarantined, SealState, VaultPage, Verification,
 };

@@ -6,6 +6,9 @@
     reason = "test helpers: clippy exempts test functions only"
 )]
 
+#[path = "fixture/access.rs"]
+pub mod access;
+
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use model::*;
@@ -46,6 +49,8 @@ pub struct FixtureConsole {
     /// Ticks on the stream every second when set; the tests want silence.
     pub is_lively: bool,
     pub is_empty: bool,
+    /// Another analysis than the usual one: its own test, its rows, why the estate could not be read.
+    pub access: Option<(Option<bool>, Vec<AccessRow>, Option<String>)>,
 }
 
 impl FixtureConsole {
@@ -1197,6 +1202,14 @@ impl Console for FixtureConsole {
         }
         self.changed.lock().unwrap().push((caller.name.clone(), action));
         self.finding(caller, id).await
+    }
+    async fn access(&self, _: &Caller, view: &View) -> Result<AccessPage, ConsoleError> {
+        let usual = access::access_page(view, self.is_empty)?;
+        let Some((canary, rows, problem)) = self.access.clone() else { return Ok(usual) };
+        AccessPage { canary, problem, ..usual }.narrowed(&rows, view)
+    }
+    async fn who_can(&self, _: &Caller, action: &str, resource: &str) -> Result<WhoCan, ConsoleError> {
+        Ok(access::who_can(action, resource, self.is_empty))
     }
     async fn datasets(&self, _: &Caller) -> Result<Vec<String>, ConsoleError> {
         Ok(vec![text("app.audit"), text("aws.cloudtrail"), text("syslog")])

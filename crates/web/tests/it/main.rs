@@ -1,5 +1,6 @@
 //! The pages and the API over a real socket, in front of a console with made-up data.
 
+mod access;
 mod client;
 mod fixture;
 mod pages;

@@ -22,6 +22,11 @@ fn addresses() -> Vec<(String, &'static str)> {
         ("/findings".into(), "What is wrong and what to do about it."),
         ("/findings?severity=high%2B&sort=-severity&q=root".into(), "What is wrong and what to do about it."),
         (format!("/findings?open={}", finding_id()), "What is wrong and what to do about it."),
+        ("/access".into(), "Who outside can reach what is yours."),
+        ("/access?class=unknown&type=AWS::S3::Bucket".into(), "Who outside can reach what is yours."),
+        ("/access?can=s3:GetObject&on=arn:aws:s3:::x/y".into(), "Who outside can reach what is yours."),
+        ("/access?q=nothing&can=s3:GetObject".into(), "Who outside can reach what is yours."),
+        ("/access?clas=public".into(), "What you asked for could not be given."),
         ("/search".into(), "What happened, as far back as it is kept."),
         ("/search?q=actor+%3D+root&range=24h".into(), "What happened, as far back as it is kept."),
         ("/search?q=nothing".into(), "What happened, as far back as it is kept."),
@@ -55,7 +60,7 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[track_caller]
-fn harmless(path: &str, html: &str) {
+pub fn harmless(path: &str, html: &str) {
     for tag in tags(html) {
         let name = tag.split([' ', '/']).next().unwrap_or("");
         assert!(!tag.contains(" style="), "{path}: style attribute in <{tag}>");
@@ -181,7 +186,7 @@ async fn fragments_are_the_same_content_without_the_frame() {
 }
 
 /// Text between tags, as a person reads it.
-fn reads(html: &str) -> String {
+pub fn reads(html: &str) -> String {
     let body = html.split_once("<main").map_or(html, |(_, b)| b);
     body.split('<').filter_map(|p| p.split_once('>')).map(|(_, t)| t).collect::<Vec<_>>().join(" ")
 }
@@ -345,6 +350,7 @@ async fn goldens_twice() {
         ("/controls?state=failed".to_owned(), expect_file!["../data/controls.html"]),
         (format!("/events/{}", event_id()), expect_file!["../data/event.html"]),
         ("/vault".to_owned(), expect_file!["../data/vault.html"]),
+        ("/access?class=public,unknown,held-back".to_owned(), expect_file!["../data/access.html"]),
         ("/nowhere".to_owned(), expect_file!["../data/not-found.html"]),
     ] {
         let (first, second) = (fragment(&s, &path).await, fragment(&s, &path).await);

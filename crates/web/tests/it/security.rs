@@ -70,6 +70,7 @@ fn the_route_table() {
         POST /findings/{id}/resolve     triage    /api/v1/findings/{id}/resolve
         POST /findings/{id}/reopen      triage    /api/v1/findings/{id}/reopen
         POST /findings/{id}/note        triage    /api/v1/findings/{id}/note
+        GET  /access                    read      /api/v1/access
         GET  /search                    search    /api/v1/search
         GET  /events/stream             read      
         GET  /events/{id}               search    /api/v1/events/{id}

@@ -43,7 +43,15 @@ async fn a_suppression_has_owner_reason_and_end() {
     let until = crate::fixture::at("2025-04-01T23:59:59Z");
     assert_eq!(
         *changed,
-        [("ana".into(), FindingAction::Suppress { owner: "ana".into(), reason: "migration".into(), until })]
+        [(
+            "ana".into(),
+            FindingAction::Suppress {
+                owner: "ana".into(),
+                reason: "migration".into(),
+                until,
+                intended: false
+            }
+        )]
     );
 }
 

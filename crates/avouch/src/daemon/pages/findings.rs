@@ -113,10 +113,14 @@ impl Pages {
     ) -> Result<FindingDetail, ConsoleError> {
         use findings::Command;
         let (command, why) = match action {
-            FindingAction::Suppress { owner, reason, until } => {
+            FindingAction::Suppress { owner, reason, until, intended } => {
                 let new = findings::NewSuppression {
                     selector: findings::Selector::one(id),
-                    kind: findings::SuppressionKind::Suppression,
+                    kind: if intended {
+                        findings::SuppressionKind::Intended
+                    } else {
+                        findings::SuppressionKind::Suppression
+                    },
                     owner,
                     approver: None,
                     ticket: None,
