@@ -10,6 +10,7 @@
 //! Not followed: policies that are passed when a session begins (they only limit), federated users of `GetFederationToken`, policies of
 //! VPC endpoints, and what is shared by means other than the documents of [`crate::services`].
 
+pub mod asked;
 mod caller;
 mod question;
 mod what;
@@ -134,6 +135,8 @@ fn groups(made: &Made<'_>, cells: &Cells) -> Groups {
 struct Ask<'q> {
     made: &'q Made<'q>,
     cells: &'q Cells,
+    /// Where a request may be for something that has documents of its own: these count as well.
+    around: Option<&'q Surroundings<'q>>,
 }
 
 impl Ask<'_> {
@@ -161,8 +164,14 @@ impl Ask<'_> {
 
     /// Whether the evaluator says that somebody can make the request and is allowed.
     fn confirms(&self, request: &Request) -> bool {
-        objection(request, self.view(), self.made.caller.world).is_none()
-            && allowed(request, self.view()).is_allowed
+        let Caller { holder, world, .. } = self.made.caller;
+        let is_so =
+            |view: View<'_>| objection(request, view, world).is_none() && allowed(request, view).is_allowed;
+        is_so(self.view())
+            && self.around.is_none_or(|around| {
+                let target = target_for(around, &request.action, &request.resource);
+                is_so(View { holder, target: &target })
+            })
     }
 
     /// The row of a way, but for what its words come to.

@@ -141,6 +141,15 @@ impl Target {
         out
     }
 
+    /// Of an account whose documents nobody read.
+    #[must_use]
+    pub fn in_foreign_hands(mut self) -> Target {
+        let why = "nothing of this account is in the estate: whether it allows this is not known".to_owned();
+        self.unread.push((Unread { operation: self.arn.clone(), permission: None, why }, true));
+        self.open_unread();
+        self
+    }
+
     /// What could not be read may allow everything to everybody.
     fn open_unread(&mut self) {
         if !self.unread.is_empty() {

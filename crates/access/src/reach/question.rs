@@ -5,9 +5,7 @@ use super::caller::{Caller, Hold};
 use crate::bundle::{Kind, Level, Part};
 use crate::finding::{Source, Test};
 use crate::holder::{Fact, HolderKind, UNREAD};
-use crate::policy::{
-    Condition, Document, Effect, Operator, PrincipalKind, Principals, Statement, Word, Words,
-};
+use crate::policy::{Condition, Document, Effect, Operator, Statement, Word, Words};
 use crate::request::Principal;
 use crate::symbolic::{Cell, Cells, Row, TooLarge, cells};
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,11 +193,11 @@ impl<'q> Made<'q> {
         if let Some(actions) = target.foreign_actions.as_ref().filter(|_| !self.is_own && self.decides) {
             self.must.push(Statement { action: words(actions), ..blank() });
         }
-        let who = (PrincipalKind::Aws, Word { text: caller.holder.arn.clone(), span: Default::default() });
-        let who = Principals { negated: false, values: vec![who], span: Default::default() };
         let keys: BTreeSet<String> =
             self.pieces.iter().flat_map(|p| &p.statement.conditions).map(Condition::name).collect();
-        let mut facts = Vec::new();
+        // By its ARN as a key: as a principal, that of the root user would stand for the whole account.
+        let mut facts: Vec<Condition> =
+            condition("StringEquals", "aws:PrincipalArn", [&caller.holder.arn]).into_iter().collect();
         for key in &keys {
             // What a caller is, the engine knows of its ARN.
             let is_arn =
@@ -209,7 +207,7 @@ impl<'q> Made<'q> {
                 None => self.constants(key),
             }
         }
-        self.must.push(Statement { principal: Some(who), conditions: facts, ..blank() });
+        self.must.push(Statement { conditions: facts, ..blank() });
         if target.kind == "AWS::IAM::Role" && self.decides {
             self.apart.extend(TOKEN_CALLS.iter().map(|a| Statement { action: words([*a]), ..blank() }));
         }

@@ -21,7 +21,8 @@ pub fn what_can(estate: &Estate, principal: &str) -> Option<Vec<Row>> {
     let around = Surroundings::of(estate);
     let resource = estate.resources.iter().find(|r| r.arn == principal)?;
     let holder = holder(resource, &around)?;
-    let mut own = by_itself(estate, &holder);
+    let mut own = by_itself(&around, &holder);
+    own.extend(elsewhere(&around, &holder));
     let mut out = Vec::new();
     for resource in &estate.resources {
         let Some(target) = Target::of(resource, &around) else { continue };
@@ -42,21 +43,57 @@ fn has_a_say(holder: &Holder, target: &Target) -> bool {
 }
 
 /// What its own policies allow in its own account, resources with documents of their own left aside.
-fn by_itself(estate: &Estate, holder: &Holder) -> Vec<Row> {
+fn by_itself(around: &Surroundings<'_>, holder: &Holder) -> Vec<Row> {
+    let target = Target::bare("*", Some(&holder.account), around.estate.organization.as_ref());
+    // A request is for something of the account, for what names no account, or for nothing that has a name.
+    let own = format!("arn:*:*:*:{}:*", holder.account);
+    let scope = Scope {
+        actions: vec!["*".to_owned()],
+        resources: vec![own, "arn:*:*:*::*".to_owned(), "${*}".to_owned()],
+    };
+    by_grants(around, holder, &target, &scope, false)
+}
+
+/// What its own policies allow in accounts that the estate knows nothing of: whether they allow it too is not known.
+fn elsewhere(around: &Surroundings<'_>, holder: &Holder) -> Vec<Row> {
+    let known: BTreeSet<&str> = around.estate.resources.iter().map(|r| r.account.as_str()).collect();
+    let statements = holder.identity.iter().flat_map(|p| &p.document.statements);
+    let words = statements.filter_map(|s| s.resource.as_ref()).filter(|r| !r.negated).flat_map(|r| &r.values);
+    let accounts: BTreeSet<&str> = words
+        .filter_map(|w| w.text.split(':').nth(4))
+        .filter(|a| a.len() == 12 && a.bytes().all(|b| b.is_ascii_digit()) && !known.contains(a))
+        .collect();
+    let mut out = Vec::new();
+    for account in accounts {
+        let pattern = format!("arn:*:*:*:{account}:*");
+        let target = Target::unheard_of(&pattern, "", around).in_foreign_hands();
+        let scope = Scope { actions: vec!["*".to_owned()], resources: vec![pattern] };
+        out.extend(by_grants(around, holder, &target, &scope, true));
+    }
+    out
+}
+
+/// A row for each grant of the holder's own policies.
+fn by_grants(
+    around: &Surroundings<'_>,
+    holder: &Holder,
+    target: &Target,
+    scope: &Scope,
+    decides: bool,
+) -> Vec<Row> {
     let zone = Zone::default();
-    let world = world_of(estate, &holder.account, &zone);
-    let target = Target::bare("*", Some(&holder.account), estate.organization.as_ref());
-    let caller = Caller { holder, target: &target, session: None, world: &world };
-    let scope = Scope { actions: vec!["*".to_owned()], resources: vec!["*".to_owned()] };
-    let Some(mut made) = Made::of(caller, &scope, false) else { return Vec::new() };
+    let world = world_of(around.estate, target.owner.as_deref().unwrap_or(&holder.account), &zone);
+    let caller = Caller { holder, target, session: None, world: &world };
+    let Some(mut made) = Made::of(caller, scope, decides) else { return Vec::new() };
     let are_apart = made.tell_words_apart();
     let Ok(cells) = made.cells() else { return vec![too_large(&caller)] };
     let all = groups(&made, &cells);
-    let ask = Ask { made: &made, cells: &cells };
+    let ask = Ask { made: &made, cells: &cells, around: Some(around) };
     let names = Names::of(&made, &cells);
     let rows = widest(&all).into_iter().map(|(way, group)| {
         let mut row = ask.row(way, group, None);
-        words(&made, &cells, &names, way, group, are_apart, &mut row);
+        let grant = way.first().copied();
+        words(&made, &cells, &names, grant, group, are_apart, &mut row);
         row
     });
     rows.collect()
@@ -82,7 +119,7 @@ fn of_target(estate: &Estate, holder: &Holder, target: &Target, own: &mut [Row])
             continue;
         };
         let all = groups(&made, &cells);
-        let ask = Ask { made: &made, cells: &cells };
+        let ask = Ask { made: &made, cells: &cells, around: None };
         let names = Names::of(&made, &cells);
         // What the holder's own policies give is told once, for all resources of its account.
         let is_by_resource = |way: &[usize]| {
@@ -90,7 +127,7 @@ fn of_target(estate: &Estate, holder: &Holder, target: &Target, own: &mut [Row])
         };
         for (way, group) in widest(&all).into_iter().filter(|(way, _)| is_by_resource(way)) {
             let mut row = ask.row(way, group, None);
-            words(&made, &cells, &names, way, group, are_apart, &mut row);
+            words(&made, &cells, &names, way.last().copied(), group, are_apart, &mut row);
             let is_told = session.is_some()
                 && out.iter().any(|o| o.decided_by == row.decided_by && o.kind != "session");
             if !is_told {
@@ -169,7 +206,7 @@ fn words(
     made: &Made<'_>,
     cells: &Cells,
     names: &Names,
-    way: &[usize],
+    grant: Option<usize>,
     group: &Group,
     are_apart: bool,
     row: &mut Row,
@@ -178,8 +215,7 @@ fn words(
     let open: Vec<_> = group.open.iter().filter_map(|at| cells.all.get(*at)).collect();
     let classes: BTreeSet<usize> = open.iter().map(|cell| cell.action).collect();
     // Of two grants that must both hold the resource's names what it is about.
-    let Some(grant) = way.last().and_then(|at| Some((*at, made.pieces.get(*at)?))) else { return };
-    let (at, piece) = grant;
+    let Some((at, piece)) = grant.and_then(|at| Some((at, made.pieces.get(at)?))) else { return };
     let is_met = |text: &str, is_action: bool| {
         let word = made.words.iter().enumerate().find(|(_, (of, a, s))| {
             let listed = if *a { Some(&s.action) } else { s.resource.as_ref() };

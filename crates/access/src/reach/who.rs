@@ -145,7 +145,7 @@ fn of_caller(caller: Caller<'_>, scope: &Scope, decides: bool, action: &str) -> 
     let Some(made) = Made::of(caller, scope, decides) else { return Vec::new() };
     let Ok(cells) = made.cells() else { return vec![too_large(&caller)] };
     let all = groups(&made, &cells);
-    let ask = Ask { made: &made, cells: &cells };
+    let ask = Ask { made: &made, cells: &cells, around: None };
     let action = Some(action).filter(|a| !a.contains(['*', '?']));
     widest(&all).into_iter().map(|(way, group)| ask.row(way, group, action)).collect()
 }
