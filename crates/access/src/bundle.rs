@@ -2,6 +2,7 @@
 //! policies above it. The adapters in [`crate::services`] make it, the analysis reads nothing else.
 
 use crate::catalog;
+use crate::finding::Source;
 use crate::json::line_column;
 use crate::policy::{Document, DocumentError, Duplicates, Statement, parse};
 use serde_json::Value;
@@ -18,6 +19,11 @@ pub enum Kind {
     /// A setting that holds something back.
     Switch,
     Rcp,
+    Scp,
+    /// What a user, a group or a role has been given.
+    Identity,
+    Boundary,
+    Session,
 }
 
 impl Kind {
@@ -31,6 +37,10 @@ impl Kind {
             Kind::Share => "share",
             Kind::Switch => "switch",
             Kind::Rcp => "rcp",
+            Kind::Scp => "scp",
+            Kind::Identity => "identity",
+            Kind::Boundary => "boundary",
+            Kind::Session => "session",
         }
     }
 }
@@ -80,6 +90,19 @@ impl Part {
         let document = serde_json::json!({"Version": "2012-10-17", "Statement": statements});
         let text = serde_json::to_string_pretty(&document).unwrap_or_default();
         Part::read(kind, name, &text)
+    }
+
+    /// A statement of it, for a finding.
+    #[must_use]
+    pub fn source(&self, statement: &Statement) -> Source {
+        Source {
+            kind: self.kind.name().to_owned(),
+            document: self.name.clone(),
+            statement: statement.index,
+            sid: statement.sid.clone(),
+            span: (statement.span.start, statement.span.end),
+            line: self.line(statement),
+        }
     }
 
     /// Line of a statement, from 1.

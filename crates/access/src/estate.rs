@@ -2,6 +2,7 @@
 
 use crate::bundle::{Bundle, Kind, Level, Part};
 use crate::external::{Analysis, external};
+use crate::policy::Effect;
 use crate::services;
 use crate::world::{World, Zone};
 use model::{Organization, OrganizationPolicy, Resource, Time};
@@ -13,6 +14,7 @@ pub struct Estate {
     pub resources: Vec<Resource>,
     pub organization: Option<Organization>,
     pub rcps: Vec<OrganizationPolicy>,
+    pub scps: Vec<OrganizationPolicy>,
     pub zone: Zone,
     /// What ended before is over; `Time::NONE`: nothing is known to be.
     pub as_of: Time,
@@ -20,8 +22,8 @@ pub struct Estate {
 
 impl Default for Estate {
     fn default() -> Estate {
-        let zone = Zone::default();
-        Estate { resources: Vec::new(), organization: None, rcps: Vec::new(), zone, as_of: Time::NONE }
+        let (rcps, scps, zone) = (Vec::new(), Vec::new(), Zone::default());
+        Estate { resources: Vec::new(), organization: None, rcps, scps, zone, as_of: Time::NONE }
     }
 }
 
@@ -36,6 +38,7 @@ pub struct Surroundings<'e> {
     ids: BTreeMap<&'e str, &'e str>,
     /// Control policies as documents, by what they are attached to.
     rcps: BTreeMap<&'e str, Vec<Part>>,
+    scps: BTreeMap<&'e str, Vec<Part>>,
     /// Control policies that cannot be read.
     pub broken: Vec<String>,
 }
@@ -45,18 +48,9 @@ impl<'e> Surroundings<'e> {
     pub fn of(estate: &'e Estate) -> Surroundings<'e> {
         let accounts = estate.resources.iter().filter(|r| r.kind == "AWS::Account");
         let accounts = accounts.map(|r| (r.account.as_str(), r)).collect();
-        let (mut rcps, mut broken): (BTreeMap<&str, Vec<Part>>, _) = (BTreeMap::new(), Vec::new());
-        for policy in &estate.rcps {
-            match Part::read(Kind::Rcp, &format!("rcp/{}", policy.id), &policy.document) {
-                Ok(part) => {
-                    for target in &policy.targets {
-                        rcps.entry(target).or_default().push(part.clone());
-                    }
-                }
-                // It forbids nothing then: too much is reported, never too little.
-                Err(e) => broken.push(format!("rcp/{}: {e}", policy.id)),
-            }
-        }
+        let mut broken = Vec::new();
+        let rcps = by_target(&estate.rcps, Kind::Rcp, &mut broken);
+        let scps = by_target(&estate.scps, Kind::Scp, &mut broken);
         let mut ids = BTreeMap::new();
         for resource in &estate.resources {
             let of = match resource.kind.as_str() {
@@ -69,7 +63,7 @@ impl<'e> Surroundings<'e> {
             }
         }
         let by_arn = estate.resources.iter().map(|r| (r.arn.as_str(), r)).collect();
-        Surroundings { estate, accounts, by_arn, ids, rcps, broken }
+        Surroundings { estate, accounts, by_arn, ids, rcps, scps, broken }
     }
 
     /// Facts about an account.
@@ -112,15 +106,73 @@ impl<'e> Surroundings<'e> {
         let Some(of) = organization.accounts.iter().find(|a| a.id == account) else { return Vec::new() };
         let targets = of.path.split('/').skip(1).filter(|t| !t.is_empty()).chain([account]);
         let attached = targets.filter_map(|target| self.rcps.get(target));
-        let everything =
-            serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
         attached
             .map(|of| {
-                let full = Part::made(Kind::Rcp, "RCPFullAWSAccess", std::slice::from_ref(&everything)).ok();
+                let full = everything(Kind::Rcp, "RCPFullAWSAccess");
                 Level { parts: of.iter().cloned().chain(full).collect(), is_final: false }
             })
             .collect()
     }
+
+    /// Service control policies over the users and roles of an account, from the root down: each level must allow. `None`: where the
+    /// account stands is not known. Nothing binds the management account (ORG orgs_manage_policies_scps).
+    #[must_use]
+    pub fn scp_levels(&self, account: &str) -> Option<Vec<Level>> {
+        let organization = self.estate.organization.as_ref()?;
+        if organization.management_account == account {
+            return Some(Vec::new());
+        }
+        let of = organization.accounts.iter().find(|a| a.id == account)?;
+        let targets = of.path.split('/').skip(1).filter(|t| !t.is_empty()).chain([account]);
+        let allows = |p: &Part| p.document.statements.iter().any(|s| s.effect == Effect::Allow);
+        // A level that allows nothing would shut all accounts below it: rather FullAWSAccess was not written down. And where some
+        // policies could not be read, one of them may be it.
+        let level = |of: &Vec<Part>| {
+            let is_open = organization.partial.is_some() || !of.iter().any(allows);
+            let full = is_open.then(|| everything(Kind::Scp, ASSUMED)).flatten();
+            Level { parts: of.iter().cloned().chain(full).collect(), is_final: false }
+        };
+        Some(targets.filter_map(|target| self.scps.get(target)).map(level).collect())
+    }
+}
+
+/// Stands for what AWS attaches everywhere and nobody wrote down.
+pub(crate) const ASSUMED: &str = "FullAWSAccess, taken to be attached";
+
+/// A document that allows everything.
+pub(crate) fn everything(kind: Kind, name: &str) -> Option<Part> {
+    let mut all = serde_json::json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
+    if let (Kind::Rcp | Kind::Policy, Some(members)) = (kind, all.as_object_mut()) {
+        members.insert("Principal".to_owned(), "*".into());
+    }
+    Part::made(kind, name, &[all]).ok()
+}
+
+/// Control policies as documents, by what they are attached to. One that cannot be read forbids nothing: too much is reported, never too
+/// little.
+fn by_target<'e>(
+    policies: &'e [OrganizationPolicy],
+    kind: Kind,
+    broken: &mut Vec<String>,
+) -> BTreeMap<&'e str, Vec<Part>> {
+    let mut out: BTreeMap<&str, Vec<Part>> = BTreeMap::new();
+    for policy in policies {
+        let name = format!("{}/{}", kind.name(), policy.id);
+        let part = match Part::read(kind, &name, &policy.document) {
+            // Of what stands twice it is not known which counts: then nothing of it restricts.
+            Ok(part) if kind == Kind::Scp && part.document.has_duplicates => everything(kind, &name),
+            Ok(part) => Some(part),
+            Err(e) => {
+                broken.push(format!("{name}: {e}"));
+                // What a service control policy does not allow is forbidden: one that cannot be read allows all.
+                if kind == Kind::Scp { everything(kind, &name) } else { None }
+            }
+        };
+        for target in part.iter().flat_map(|_| &policy.targets) {
+            out.entry(target).or_default().extend(part.clone());
+        }
+    }
+    out
 }
 
 /// What the analysis says of each resource that has something to say, in the estate's order. One after the other: whoever has several

@@ -6,6 +6,7 @@
 
 pub mod decide;
 mod matching;
+pub mod permissions;
 
 pub(crate) use matching::like;
 

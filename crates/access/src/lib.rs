@@ -7,6 +7,7 @@
 //! - [`eval`] is the specification: what one document says to one request.
 //! - [`symbolic`] decides questions about all requests at once. It shares the parsed model with `eval` and no matching code, asks
 //!   `eval` to confirm every request it shows, and is tested against it.
+//! - [`holder`] and [`target`] gather what decides about one user or role and about one resource; [`reach`] says who can do what.
 //! - [`check`] answers what a pipeline asks of a policy file; [`validate`] says what is wrong in one; [`catalog`] is what AWS says of
 //!   its services, and no verdict about access rests on it.
 //!
@@ -22,12 +23,15 @@ pub mod estate;
 pub mod eval;
 pub mod external;
 pub mod finding;
+pub mod holder;
 pub mod json;
 pub mod pattern;
 pub mod policy;
+pub mod reach;
 pub mod request;
 pub mod services;
 pub mod symbolic;
+pub mod target;
 pub mod validate;
 pub mod words;
 pub mod world;

@@ -79,6 +79,14 @@ fn read_within(dir: &Path, file_bytes_max: u64, files_max: usize) -> Result<Fold
         wrong.extend(read.err().into_iter().flatten());
     }
     folder.resources.sort_by(|a, b| (&a.resource.arn, &a.file).cmp(&(&b.resource.arn, &b.file)));
+    // Each account's part of an estate has the policies of AWS that are in use there: they are the same ones.
+    folder.resources.dedup_by(|b, a| {
+        let is_same = a.resource.arn == b.resource.arn && is_of_aws(&a.resource);
+        if is_same && a.resource.answer("GetPolicyVersion").is_err() {
+            std::mem::swap(a, b);
+        }
+        is_same
+    });
     for pair in folder.resources.windows(2) {
         if let [first, second] = pair
             && first.resource.arn == second.resource.arn
@@ -336,7 +344,9 @@ fn check_resource(file: &str, resource: &Resource) -> Result<(), Vec<Problem>> {
     let is_of_account = resource.kind == "AWS::Account";
     let pairs = [("account", arn.account, &resource.account), ("region", arn.region, &resource.region)];
     for (key, in_arn, field) in pairs {
-        if !in_arn.is_empty() && in_arn != field {
+        // A policy that AWS manages is kept with the account in which it was found.
+        let is_shared = key == "account" && is_of_aws(resource);
+        if !in_arn.is_empty() && in_arn != field && !is_shared {
             let message = format!(
                 "`{}` has {key} `{}`, but `{key}` is `{}`",
                 shown(&resource.arn),
@@ -354,6 +364,12 @@ fn check_resource(file: &str, resource: &Resource) -> Result<(), Vec<Problem>> {
         say("estate.arn_mismatch", message, "`name` is the last part of the ARN, as the API takes it");
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// A policy that AWS manages: it belongs to no account.
+fn is_of_aws(resource: &Resource) -> bool {
+    resource.kind == "AWS::IAM::ManagedPolicy"
+        && Arn::parse(&resource.arn).is_some_and(|arn| arn.account == "aws")
 }
 
 fn check_organization(file: &str, organization: &Organization) -> Result<(), Vec<Problem>> {

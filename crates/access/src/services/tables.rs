@@ -170,6 +170,12 @@ pub(super) fn stand(kind: &str) -> Option<&'static Stand> {
     STANDS.iter().find(|s| s.kind == kind)
 }
 
+/// Whether a service has resources with policies of their own.
+#[must_use]
+pub fn has_policies(prefix: &str) -> bool {
+    STANDS.iter().any(|s| s.prefixes.contains(&prefix))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,10 @@ mod oracles_found;
 #[cfg(test)]
 mod outsiders;
 #[cfg(test)]
+mod permissions;
+#[cfg(test)]
+mod reach;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod speed;

@@ -3,6 +3,7 @@
 pub mod estate;
 mod external;
 mod validate;
+mod who_can;
 
 use super::finish;
 use crate::answer::Answer;
@@ -32,6 +33,10 @@ enum What {
     Check(Check),
     /// Who outside can reach what, with a request that proves it
     External(external::External),
+    /// Who can do something to a resource: users, roles and outsiders, each with a request that works
+    WhoCan(who_can::WhoCan),
+    /// What a user or role can do, after boundaries and control policies
+    WhatCan(who_can::WhatCan),
     /// What is wrong, dangerous or pointless in policy files
     Validate(validate::Validate),
     /// What a policy, or an estate, says to one request, statement by statement
@@ -124,6 +129,8 @@ pub fn run(args: &Access, global: &Global) -> Result<u8, Problem> {
             external::no_public_access(resource_type, policies, *aws_rule)?
         }
         What::External(external) => external::external(external)?,
+        What::WhoCan(args) => who_can::who(args)?,
+        What::WhatCan(args) => who_can::what(args)?,
         What::Validate(args) => validate::run(args)?,
         What::Explain(explain) => explained(explain)?,
         What::Diff { old, new, zone } => {

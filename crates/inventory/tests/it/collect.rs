@@ -28,6 +28,15 @@ case "$1 $2" in
 "iam get-role") printf '{"Role": {"AssumeRolePolicyDocument": {"Statement": []}}}' ;;
 "iam list-role-policies") printf 'one\ntwo\n' ;;
 "iam get-role-policy") case $all in *" two "*) denied AccessDenied ;; *) printf '{"PolicyDocument": {}}' ;; esac ;;
+"iam list-users") printf 'alice\tarn:aws:iam::111122223333:user/alice\n' ;;
+"iam get-user") printf '{"User": {"UserName": "alice", "Tags": [{"Key": "team", "Value": "b"}]}}' ;;
+"iam list-groups-for-user") printf '{"Groups": [{"GroupName": "staff"}]}' ;;
+"iam list-user-policies") denied AccessDenied ;;
+"iam list-groups") printf 'staff\tarn:aws:iam::111122223333:group/staff\n' ;;
+"iam list-group-policies") printf 'g\n' ;;
+"iam get-group-policy") printf '{"PolicyDocument": {}}' ;;
+"iam list-policies") printf 'arn:aws:iam::aws:policy/job-function/Reader\tv3\n' ;;
+"iam get-policy-version") case $all in *"--version-id v3 "*) printf '{"PolicyVersion": {"Document": {}}}' ;; esac ;;
 "kms list-keys")
   # The second page is denied.
   case $all in *eu-west-1*) printf 'k-1\tarn:aws:kms:eu-west-1:111122223333:key/k-1\n' ;; esac

@@ -180,6 +180,24 @@ fn two_files_for_one_arn_are_named_both() {
     );
 }
 
+/// Each account's part has the policies of AWS that are in use there; one that could be read is kept.
+#[test]
+fn policies_of_aws_may_stand_in_several_accounts() {
+    let policy = |account: &str, answer: &str| {
+        format!(
+            r#"{{"type": "AWS::IAM::ManagedPolicy", "arn": "arn:aws:iam::aws:policy/Reader", "account": "{account}",
+              "name": "Reader", "config": {{"GetPolicyVersion": {answer}}}, "captured_at": "2026-11-21T10:00:00Z"}}"#
+        )
+    };
+    let dir = Scratch::new();
+    dir.write("1.json", policy("111122223333", r#"{"error": {"code": "AccessDenied", "message": "no"}}"#));
+    dir.write("2.json", policy("444455556666", r#"{"PolicyVersion": {"Document": {}}}"#));
+    dir.write("3.json", policy("777788889999", r#"{"PolicyVersion": {"Document": {}}}"#));
+    let read = folder::read(dir.path()).unwrap();
+    let told: Vec<&str> = read.resources.iter().map(|r| r.resource.account.as_str()).collect();
+    assert_eq!(told, ["444455556666"]);
+}
+
 #[test]
 fn an_empty_folder_says_what_to_do() {
     check(

@@ -74,6 +74,7 @@ pub fn described(source: &Source) -> Result<Loaded, Problem> {
         }
         estate.organization = folder.organization;
         estate.rcps = folder.rcps;
+        estate.scps = folder.scps;
     }
     if let Some(path) = &source.plan {
         let text = read_text(path, PLAN_BYTES_MAX).map_err(|e| unreadable(path, &e))?;
