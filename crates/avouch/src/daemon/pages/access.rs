@@ -6,7 +6,7 @@ use crate::daemon::access::Analysed;
 use crate::node::now;
 use crate::outsiders::place;
 use ::access::finding::{Confidence, Exactness, Finding, Test};
-use ::access::reach::{self, Certainty};
+use ::access::reach::{Certainty, asked, who_can};
 use ::access::words::sentence;
 use findings::SuppressionKind;
 use model::{FindingId, Severity};
@@ -30,11 +30,7 @@ impl Pages {
         let rows: Vec<AccessRow> =
             last.findings.iter().filter_map(|(id, f)| self.row(*id, f, &last)).collect();
         let page = AccessPage { analysed: Some(said(&last)), ..page };
-        let mut page = page.narrowed(&rows, view)?;
-        for row in &mut page.rows {
-            row.patch = last.findings.get(&row.id).and_then(|f| last.patch(f));
-        }
-        Ok(page)
+        page.narrowed(&rows, view)
     }
 
     fn row(&self, id: FindingId, f: &Finding, last: &Analysed) -> Option<AccessRow> {
@@ -119,9 +115,20 @@ impl Pages {
             crate::cli::program(),
             last.from.display()
         );
+        let estate = &last.loaded.estate;
+        let unasked = asked::check_action(action)
+            .err()
+            .or_else(|| asked::check_resource(estate, action, resource).err());
+        if let Some(what) = unasked {
+            let near = if what.near.is_empty() {
+                String::new()
+            } else {
+                format!("; did you mean {}?", what.near.join(", "))
+            };
+            return Ok(WhoCan { rows: Vec::new(), note: Some(format!("{}{near}", what.why)), command: None });
+        }
         let (action, resource) = (action.to_owned(), resource.to_owned());
-        let rows =
-            tokio::task::spawn_blocking(move || reach::who_can(&last.loaded.estate, &action, &resource));
+        let rows = tokio::task::spawn_blocking(move || who_can(&last.loaded.estate, &action, &resource));
         let rows = rows.await.map_err(|e| {
             bad(crate::problem::Problem::new("internal.task", "the question was not answered")
                 .because(&e)

@@ -113,6 +113,14 @@ impl Pages {
     ) -> Result<FindingDetail, ConsoleError> {
         use findings::Command;
         let (command, why) = match action {
+            FindingAction::Suppress { intended: true, .. } if self.is_unknown(id) => {
+                return Err(ConsoleError::Bad {
+                    code: "finding.not_known".to_owned(),
+                    message: "nobody can intend what nobody could look at".to_owned(),
+                    hint: "give the collecting role the permission that the finding names, and collect again"
+                        .to_owned(),
+                });
+            }
             FindingAction::Suppress { owner, reason, until, intended } => {
                 let new = findings::NewSuppression {
                     selector: findings::Selector::one(id),
@@ -144,6 +152,12 @@ impl Pages {
             }
         })?;
         self.finding_detail(id).await
+    }
+
+    /// Whether the finding says that access could not be judged.
+    fn is_unknown(&self, id: FindingId) -> bool {
+        let rule = access::finding::Rule::Unknown.name();
+        self.node.hub.state().get(id).is_some_and(|e| e.finding().rule.name == rule)
     }
 
     pub(super) fn findings_over(&self, id: EventId) -> Vec<FindingRow> {
