@@ -21,6 +21,7 @@ pub mod estate;
 pub mod eval;
 pub mod external;
 pub mod finding;
+pub mod incremental;
 pub mod json;
 pub mod pattern;
 pub mod policy;

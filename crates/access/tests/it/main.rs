@@ -14,6 +14,8 @@ mod external;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+mod incremental;
+#[cfg(test)]
 mod oracles;
 #[cfg(test)]
 mod oracles_found;
