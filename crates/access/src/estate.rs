@@ -29,6 +29,8 @@ impl Default for Estate {
 /// The parts of an estate that decide about several resources.
 #[derive(Debug)]
 pub struct Surroundings<'e> {
+    /// Resources and control policies are looked up by the methods below, which note it: what is read past them does not show in
+    /// [`Surroundings::asked`].
     pub estate: &'e Estate,
     known: Arc<Known<'e>>,
     /// Control policies that cannot be read.

@@ -12,6 +12,7 @@
 mod blame;
 mod class;
 mod group;
+pub mod patch;
 mod risk;
 mod rows;
 

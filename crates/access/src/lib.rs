@@ -7,6 +7,8 @@
 //! - [`eval`] is the specification: what one document says to one request.
 //! - [`symbolic`] decides questions about all requests at once. It shares the parsed model with `eval` and no matching code, asks
 //!   `eval` to confirm every request it shows, and is tested against it.
+//! - [`external`] makes findings of what the engine says of a resource, and [`external::patch`] the edit that closes one;
+//!   [`incremental`] keeps the analyses of an estate that changes.
 //! - [`check`] answers what a pipeline asks of a policy file; [`validate`] says what is wrong in one; [`catalog`] is what AWS says of
 //!   its services, and no verdict about access rests on it.
 //!

@@ -22,6 +22,10 @@ mod oracles_found;
 #[cfg(test)]
 mod outsiders;
 #[cfg(test)]
+mod patch;
+#[cfg(test)]
+mod patches;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod speed;
