@@ -51,15 +51,19 @@ pub struct Patch {
 /// What to do about a finding: the checked edit where there is one; else words, with the command where there is one.
 #[must_use]
 pub fn recommend(around: &Surroundings<'_>, resource: &Resource, finding: &Finding) -> Recommendation {
+    let command = commands::command(resource, finding);
     if let Some(patch) = patch(around, resource, finding) {
         let left: Vec<String> =
             patch.leaves.iter().map(|(rule, who)| format!("{} for `{who}`", rule.name())).collect();
         let left = if left.is_empty() { String::new() } else { format!(" It leaves {}.", left.join(", ")) };
-        let text = format!("{}{left}", patch.text);
+        // Whose policy cannot be put as a whole.
+        let command =
+            command.map(|c| format!(" Its statements are removed one by one: {c}")).unwrap_or_default();
+        let text = format!("{}{left}{command}", patch.text);
         return Recommendation { text, patch: serde_json::to_value(patch.operations).ok() };
     }
     let mut out = finding.recommendation.clone();
-    if let Some(command) = commands::command(resource, finding) {
+    if let Some(command) = command {
         out.text = format!("{} Command: {command}", out.text);
     }
     out

@@ -4,7 +4,7 @@ use crate::external::{FOREIGN, MANAGEMENT, OWN, SECOND, organization, resource};
 use crate::generate::Dice;
 use access::estate::{Estate, analyse};
 use access::external::Analysis;
-use access::incremental::{Change, Changed, State, in_turn};
+use access::incremental::{Change, Changed, Done, State, in_turn};
 use access::world::Zone;
 use model::{Organization, OrganizationPolicy, Resource, Time};
 use serde_json::{Value, json};
@@ -214,7 +214,10 @@ fn a_thousand_sequences_of_changes() {
             let done = Cell::new(0);
             let changed = state.reanalyse(change.clone(), &|n, one| {
                 done.set(done.get() + n);
-                in_turn(n, one)
+                // As cores would that finish in any order.
+                let mut out: Vec<Option<Done>> = (0..n).rev().map(one).collect();
+                out.reverse();
+                out
             });
             let told = || format!("seed {seed}, step {step}: {change:?}\n{:#?}", state.estate());
             let after = bytes(state.analyses());
@@ -248,6 +251,14 @@ fn a_thousand_sequences_of_changes() {
         assert!(sequences < 1_000 || seen.contains_key(way), "no change reached {way}: {seen:#?}");
     }
     assert!(again * 2 < whole, "{again} of {whole}");
+}
+
+/// Work can be given to other cores, and a state be kept by one of them.
+#[test]
+fn work_and_state_go_from_core_to_core() {
+    fn goes<T: Send + Sync>() {}
+    goes::<Done>();
+    goes::<State>();
 }
 
 /// Only who asked is done again, and what was done is not done twice.

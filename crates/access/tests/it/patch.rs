@@ -384,3 +384,51 @@ fn no_patch_where_none_can_be_checked() {
     );
     assert_eq!(patched(&estate, &stale), None);
 }
+
+/// IAM's API hands out trust policies URL-encoded; pointers are those of what it says.
+#[test]
+fn an_encoded_document_is_patched() {
+    let text =
+        json!({"Statement": [github(json!({"StringLike": {SUB: "repo:org*"}})), own_trust()]}).to_string();
+    let encoded: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
+    let arn = format!("arn:aws:iam::{OWN}:role/r");
+    let config = json!({"GetRole": {"Role": {"AssumeRolePolicyDocument": encoded}}});
+    let pin = json!([{"op": "replace", "path": format!("/Statement/0/Condition/StringLike/{SUB}"), "value": "repo:org/*"}]);
+    check(
+        resource("AWS::IAM::Role", &arn, OWN, config),
+        Rule::Public,
+        pin,
+        &[(Rule::Federated, &*provider())],
+    );
+}
+
+/// The document that makes the finding is patched, not the one beside it.
+#[test]
+fn one_of_several_documents_is_patched() {
+    let of = |who: Value| {
+        json!({"Statement": [{"Effect": "Allow", "Principal": who, "Action": "ses:SendEmail", "Resource": "*"}]}).to_string()
+    };
+    let policies = json!({"own": of(json!({"AWS": OWN})), "partner": of(json!({"AWS": [FOREIGN, OWN]}))});
+    let arn = format!("arn:aws:ses:eu-west-1:{OWN}:identity/example.com");
+    let config = json!({"GetEmailIdentityPolicies": {"Policies": policies}});
+    let remove = json!([{"op": "remove", "path": "/Statement/0/Principal/AWS/0"}]);
+    let patch = check(resource("AWS::SES::EmailIdentity", &arn, OWN, config), Rule::Account, remove, &[]);
+    assert_eq!(patch.document, "GetEmailIdentityPolicies/partner");
+}
+
+/// Lambda has no call that puts a whole policy.
+#[test]
+fn a_permission_of_lambda_gets_both() {
+    let arn = format!("arn:aws:lambda:eu-west-1:{OWN}:function:f");
+    let statement = json!({"Sid": "partner", "Effect": "Allow", "Principal": {"AWS": FOREIGN}, "Action": "lambda:InvokeFunction", "Resource": arn});
+    let own = json!({"Sid": "own", "Effect": "Allow", "Principal": {"AWS": OWN}, "Action": "lambda:InvokeFunction", "Resource": arn});
+    let config =
+        json!({"GetPolicy": {"Policy": policy(&[statement, own]).to_string()}, "GetFunctionUrlConfig": {}});
+    let estate = estate_of(resource("AWS::Lambda::Function", &arn, OWN, config));
+    let out = recommend(&Surroundings::of(&estate), &estate.resources[0], &found(&estate, Rule::Account));
+    assert_eq!(out.patch, Some(json!([{"op": "remove", "path": "/Statement/0"}])));
+    let command = format!(
+        "aws lambda remove-permission --function-name {arn} --statement-id partner --region eu-west-1"
+    );
+    assert!(out.text.ends_with(&command), "{}", out.text);
+}

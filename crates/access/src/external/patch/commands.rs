@@ -1,4 +1,5 @@
-//! Commands that end what no policy grants: lists of accounts, access control lists, grants on keys. Shown, never run.
+//! Commands that end what no policy grants, or none that can be put as a whole: lists of accounts, access control lists, grants on keys,
+//! permissions of Lambda. Shown, never run.
 
 use crate::finding::{Finding, Source};
 use model::Resource;
@@ -13,6 +14,7 @@ pub(super) fn command(resource: &Resource, finding: &Finding) -> Option<String> 
         "acl" => acl(resource),
         "share" => share(resource, finding)?,
         "grant" => return grants(resource, &finding.sources),
+        "policy" => return permissions(resource, &finding.sources),
         _ => return None,
     };
     Some(line(resource, &words))
@@ -79,6 +81,23 @@ fn share<'f>(resource: &'f Resource, finding: &'f Finding) -> Option<Vec<&'f str
         ),
         _ => return None,
     })
+}
+
+/// Lambda takes and removes one statement at a time, by its label (Lambda access-control-resource-based).
+fn permissions(resource: &Resource, sources: &[Source]) -> Option<String> {
+    let (name, version) = resource.arn.rsplit_once(':')?;
+    let words: &[&str] = match resource.kind.as_str() {
+        "AWS::Lambda::Function" => &["remove-permission", "--function-name", &resource.arn],
+        "AWS::Lambda::LayerVersion" => {
+            &["remove-layer-version-permission", "--layer-name", name, "--version-number", version]
+        }
+        _ => return None,
+    };
+    let one = |source: &Source| {
+        let label = ["--statement-id", source.sid.as_deref()?];
+        Some(line(resource, &[&["aws", "lambda"], words, &label].concat()))
+    };
+    sources.iter().map(one).collect::<Option<Vec<_>>>().map(|all| all.join("; "))
 }
 
 /// One command for each grant; `None` where one of them has no id.
