@@ -25,6 +25,7 @@ use crate::json::{self, Node};
 use crate::policy::{Document, Duplicates, Level, parse};
 use crate::services;
 use crate::symbolic::{Verdict, implies};
+use crate::world::World;
 pub use apply::{Operation, PatchError, apply};
 use edits::Site;
 use model::Resource;
@@ -72,6 +73,13 @@ pub fn recommend(around: &Surroundings<'_>, resource: &Resource, finding: &Findi
 /// The first way that closes a finding and nothing else; `None` where there is none, or where no policy of the resource makes it.
 #[must_use]
 pub fn patch(around: &Surroundings<'_>, resource: &Resource, finding: &Finding) -> Option<Patch> {
+    first_of(around, resource, finding, ways)
+}
+
+/// Ways to close a finding of a bundle.
+type Ways = for<'t> fn(&'t Bundle, &'t World<'_>, &'t Finding) -> Vec<Way<'t>>;
+
+fn first_of(around: &Surroundings<'_>, resource: &Resource, finding: &Finding, ways: Ways) -> Option<Patch> {
     let bundle = services::bundle(resource, around)?;
     let estate = around.estate;
     let world = world_of(estate, &bundle);
@@ -255,4 +263,46 @@ fn replace(at: &mut serde_json::Value, old: &str, new: &str) -> bool {
 /// A tree as a value; `None` for what serde_json does not read, as numbers with leading zeros.
 fn value_of(node: &Node) -> Option<serde_json::Value> {
     serde_json::from_str(&print::pretty(node)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ways::way;
+    use super::*;
+    use crate::estate::Estate;
+    use serde_json::json;
+
+    /// What comes of ways that nobody would recommend, for a bucket that a foreign account reads.
+    fn tried(ways: Ways) -> Option<Patch> {
+        let statement = json!({"Effect": "Allow", "Principal": {"AWS": "999988887777"}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"});
+        let text = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let mut resource = services::resource_of("AWS::S3::Bucket", &text, "111122223333", None)
+            .expect("a bucket has a policy");
+        resource.arn = "arn:aws:s3:::b".to_owned();
+        let estate = Estate { resources: vec![resource.clone()], ..Estate::default() };
+        let around = Surroundings::of(&estate);
+        let finding =
+            analyse_one(&around, &resource)?.findings.into_iter().find(|f| f.rule == Rule::Account)?;
+        first_of(&around, &resource, &finding, ways)
+    }
+
+    fn renamed(s: &Site<'_>) -> Option<Vec<Operation>> {
+        Some(vec![Operation::Add { path: format!("{}/Sid", s.at), value: json!("x") }])
+    }
+
+    fn nowhere(s: &Site<'_>) -> Option<Vec<Operation>> {
+        Some(vec![Operation::Remove { path: format!("{}/Sid", s.at) }])
+    }
+
+    /// An edit that closes the finding and lets others in, one that leaves it, one that applies nowhere, one that leaves no policy.
+    #[test]
+    fn what_fails_a_check_is_not_shown() {
+        assert_eq!(tried(|_, _, _| vec![way("", |s| s.for_account("111122223333"))]), None);
+        assert_eq!(tried(|_, _, _| vec![way("", renamed)]), None);
+        assert_eq!(tried(|_, _, _| vec![way("", nowhere)]), None);
+        assert_eq!(tried(|_, _, _| vec![way("", |s| s.removed())]), None);
+        let first =
+            tried(|_, _, _| vec![way("a", |s| s.for_account("111122223333")), way("b", |s| s.forbid())]);
+        assert_eq!(first.map(|p| p.text), Some("In statement 0 of GetBucketPolicy b.".to_owned()));
+    }
 }

@@ -24,7 +24,10 @@ pub(super) struct Way<'t> {
     pub removes: bool,
 }
 
-fn way<'t>(text: impl Into<String>, edit: impl Fn(&Site<'_>) -> Option<Vec<Operation>> + 't) -> Way<'t> {
+pub(super) fn way<'t>(
+    text: impl Into<String>,
+    edit: impl Fn(&Site<'_>) -> Option<Vec<Operation>> + 't,
+) -> Way<'t> {
     Way { text: text.into(), edit: Box::new(edit), names_tenant: false, removes: false }
 }
 
