@@ -6,7 +6,8 @@ use crate::policy::Effect;
 use crate::services;
 use crate::world::{World, Zone};
 use model::{Organization, OrganizationPolicy, Resource, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is analysed together.
 #[derive(Clone, Debug)]
@@ -30,7 +31,18 @@ impl Default for Estate {
 /// The parts of an estate that decide about several resources.
 #[derive(Debug)]
 pub struct Surroundings<'e> {
+    /// Resources and control policies are looked up by the methods below, which note it: what is read past them does not show in
+    /// [`Surroundings::asked`].
     pub estate: &'e Estate,
+    known: Arc<Known<'e>>,
+    /// Control policies that cannot be read.
+    pub broken: Vec<String>,
+    /// What was looked up, where somebody wants to know. A lock, for one who listens may still be shared between cores.
+    asked: Option<Mutex<BTreeSet<Asked>>>,
+}
+
+#[derive(Debug)]
+struct Known<'e> {
     /// Facts about accounts, by account.
     accounts: BTreeMap<&'e str, &'e Resource>,
     by_arn: BTreeMap<&'e str, &'e Resource>,
@@ -38,9 +50,37 @@ pub struct Surroundings<'e> {
     ids: BTreeMap<&'e str, &'e str>,
     /// Control policies as documents, by what they are attached to.
     rcps: BTreeMap<&'e str, Vec<Part>>,
+<<<<<<< HEAD
     scps: BTreeMap<&'e str, Vec<Part>>,
     /// Control policies that cannot be read.
     pub broken: Vec<String>,
+=======
+}
+
+/// Something that the analysis of a resource looked up beyond the resource, found or not: when it changes, so may the answer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Asked {
+    /// Facts about an account.
+    Account(String),
+    Arn(String),
+    /// Unique id of a user or role.
+    Id(String),
+    /// Control policies over an account.
+    Levels(String),
+    /// The moment of the analysis.
+    Time,
+}
+
+/// Unique id of a user or role, where it was collected.
+#[must_use]
+pub fn id_of(resource: &Resource) -> Option<&str> {
+    let of = match resource.kind.as_str() {
+        "AWS::IAM::Role" => resource.config.get("GetRole").and_then(|a| a.pointer("/Role/RoleId")),
+        "AWS::IAM::User" => resource.config.get("GetUser").and_then(|a| a.pointer("/User/UserId")),
+        _ => None,
+    };
+    of.and_then(serde_json::Value::as_str)
+>>>>>>> h-patch
 }
 
 impl<'e> Surroundings<'e> {
@@ -48,6 +88,7 @@ impl<'e> Surroundings<'e> {
     pub fn of(estate: &'e Estate) -> Surroundings<'e> {
         let accounts = estate.resources.iter().filter(|r| r.kind == "AWS::Account");
         let accounts = accounts.map(|r| (r.account.as_str(), r)).collect();
+<<<<<<< HEAD
         let mut broken = Vec::new();
         let rcps = by_target(&estate.rcps, Kind::Rcp, &mut broken);
         let scps = by_target(&estate.scps, Kind::Scp, &mut broken);
@@ -64,18 +105,62 @@ impl<'e> Surroundings<'e> {
         }
         let by_arn = estate.resources.iter().map(|r| (r.arn.as_str(), r)).collect();
         Surroundings { estate, accounts, by_arn, ids, rcps, scps, broken }
+=======
+        let (mut rcps, mut broken): (BTreeMap<&str, Vec<Part>>, _) = (BTreeMap::new(), Vec::new());
+        for policy in &estate.rcps {
+            match Part::read(Kind::Rcp, &format!("rcp/{}", policy.id), &policy.document) {
+                Ok(part) => {
+                    for target in &policy.targets {
+                        rcps.entry(target).or_default().push(part.clone());
+                    }
+                }
+                // It forbids nothing then: too much is reported, never too little.
+                Err(e) => broken.push(format!("rcp/{}: {e}", policy.id)),
+            }
+        }
+        let ids = estate.resources.iter().filter_map(|r| Some((id_of(r)?, r.account.as_str()))).collect();
+        let by_arn = estate.resources.iter().map(|r| (r.arn.as_str(), r)).collect();
+        let known = Arc::new(Known { accounts, by_arn, ids, rcps });
+        Surroundings { estate, known, broken, asked: None }
+    }
+
+    /// The same, with a note of everything that is looked up.
+    #[must_use]
+    pub fn listening(&self) -> Surroundings<'e> {
+        let known = Arc::clone(&self.known);
+        Surroundings {
+            estate: self.estate,
+            known,
+            broken: self.broken.clone(),
+            asked: Some(Mutex::default()),
+        }
+    }
+
+    /// What was looked up since [`Surroundings::listening`].
+    #[must_use]
+    pub fn asked(self) -> BTreeSet<Asked> {
+        self.asked.map_or_else(BTreeSet::new, |m| m.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, what: impl FnOnce() -> Asked) {
+        if let Some(asked) = &self.asked {
+            asked.lock().unwrap_or_else(PoisonError::into_inner).insert(what());
+        }
+>>>>>>> h-patch
     }
 
     /// Facts about an account.
     #[must_use]
     pub fn account(&self, account: &str) -> Option<&'e Resource> {
-        self.accounts.get(account).copied()
+        self.note(|| Asked::Account(account.to_owned()));
+        self.known.accounts.get(account).copied()
     }
 
     /// A resource by its type and ARN.
     #[must_use]
     pub fn find(&self, kind: &str, arn: &str) -> Option<&'e Resource> {
-        self.by_arn.get(arn).copied().filter(|r| r.kind == kind)
+        self.note(|| Asked::Arn(arn.to_owned()));
+        self.known.by_arn.get(arn).copied().filter(|r| r.kind == kind)
     }
 
     /// Statements that trust users and roles of trusted accounts by their unique ids, as far as a bundle names them.
@@ -86,7 +171,8 @@ impl<'e> Surroundings<'e> {
         let named: Vec<&str> = conditions
             .filter(|c| c.name() == "aws:userid")
             .flat_map(|c| c.values.iter().filter_map(|w| w.text.split(':').next()))
-            .filter(|id| self.ids.get(id).is_some_and(|account| world.trusted.contains(account)))
+            .inspect(|id| self.note(|| Asked::Id((*id).to_owned())))
+            .filter(|id| self.known.ids.get(id).is_some_and(|account| world.trusted.contains(account)))
             .collect();
         let of: Vec<String> = named.iter().flat_map(|id| [(*id).to_owned(), format!("{id}:*")]).collect();
         let statement = serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*",
@@ -98,6 +184,7 @@ impl<'e> Surroundings<'e> {
     /// account (ORG orgs_manage_policies_rcps). `RCPFullAWSAccess` stands everywhere and cannot be taken away.
     #[must_use]
     pub fn levels(&self, account: &str) -> Vec<Level> {
+        self.note(|| Asked::Levels(account.to_owned()));
         let Some(organization) =
             self.estate.organization.as_ref().filter(|o| o.management_account != account)
         else {
@@ -105,7 +192,13 @@ impl<'e> Surroundings<'e> {
         };
         let Some(of) = organization.accounts.iter().find(|a| a.id == account) else { return Vec::new() };
         let targets = of.path.split('/').skip(1).filter(|t| !t.is_empty()).chain([account]);
+<<<<<<< HEAD
         let attached = targets.filter_map(|target| self.rcps.get(target));
+=======
+        let attached = targets.filter_map(|target| self.known.rcps.get(target));
+        let everything =
+            serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
+>>>>>>> h-patch
         attached
             .map(|of| {
                 let full = everything(Kind::Rcp, "RCPFullAWSAccess");

@@ -12,6 +12,7 @@
 mod blame;
 mod class;
 mod group;
+pub mod patch;
 mod risk;
 mod rows;
 
@@ -28,10 +29,11 @@ use crate::world::{World, Zone};
 use group::{Group, Key, groups};
 use rows::Made;
 pub use rows::TRUST;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the analysis of one resource says.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Analysis {
     pub findings: Vec<Finding>,
     pub public: Public,

@@ -14,11 +14,17 @@ mod external;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+mod incremental;
+#[cfg(test)]
 mod oracles;
 #[cfg(test)]
 mod oracles_found;
 #[cfg(test)]
 mod outsiders;
+#[cfg(test)]
+mod patch;
+#[cfg(test)]
+mod patches;
 #[cfg(test)]
 mod permissions;
 #[cfg(test)]
