@@ -12,6 +12,7 @@
 
 pub mod asked;
 mod caller;
+mod names;
 mod question;
 mod what;
 mod who;
@@ -25,7 +26,7 @@ use crate::eval::permissions::{View, allowed, complete, objection};
 use crate::finding::{ActionRow, Exactness, Source, Test};
 use crate::holder::Holder;
 use crate::request::{Principal, Request};
-use crate::symbolic::Cells;
+use crate::symbolic::{Cell, Cells};
 use crate::target::Target;
 use crate::world::{World, Zone};
 use caller::Caller;
@@ -145,9 +146,9 @@ impl Ask<'_> {
     }
 
     /// A request of a cell as the caller makes it.
-    fn request(&self, at: usize, action: Option<&str>) -> Option<Request> {
+    fn request(&self, cell: &Cell, action: Option<&str>) -> Option<Request> {
         let caller = self.made.caller;
-        let mut request = self.cells.all.get(at)?.request.clone();
+        let mut request = cell.request.clone();
         if let Some(action) = action {
             action.clone_into(&mut request.action);
         }
@@ -175,7 +176,7 @@ impl Ask<'_> {
     }
 
     /// The row of a way, but for what its words come to.
-    fn row(&self, way: &[usize], group: &Group, action: Option<&str>) -> Row {
+    fn row(&self, way: &[usize], group: &Group, spoken: &dyn Fn(&Cell) -> Option<String>) -> Row {
         const TRIED_MAX: usize = 32;
         let (made, cells) = (self.made, self.cells);
         let Caller { holder, target, session, .. } = made.caller;
@@ -193,8 +194,11 @@ impl Ask<'_> {
         }
         let mut order: Vec<usize> = group.open.iter().copied().collect();
         order.sort_by_key(|at| cells.all.get(*at).map_or(0, |c| c.request.context.len()));
-        let tried = order.into_iter().take(TRIED_MAX);
-        let mut tried = tried.flat_map(|at| [self.request(at, action), self.request(at, None)]).flatten();
+        let requests = |at: usize| {
+            let cell = cells.all.get(at)?;
+            Some([spoken(cell).and_then(|name| self.request(cell, Some(&name))), self.request(cell, None)])
+        };
+        let mut tried = order.into_iter().take(TRIED_MAX).filter_map(requests).flatten().flatten();
         let first = tried.next();
         let witness = first.iter().cloned().chain(tried).find(|request| self.confirms(request));
         let mut unread = unread_of(holder, target);
@@ -217,6 +221,8 @@ impl Ask<'_> {
                 .any(|p| !p.original.is_certain)
                 .then(|| "a statement cannot be read for certain".to_owned())
         });
+        let widened =
+            widened.or_else(|| witness.is_none().then(|| "no request of it could be confirmed".to_owned()));
         let except = group.denying.iter().filter_map(|at| made.pieces.get(*at)).map(|piece| Except {
             resource: String::new(),
             by: Some(piece.source()),
@@ -267,15 +273,18 @@ fn layers_of(holder: &Holder, target: &Target) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Rows that say nothing beside a wider one of the same caller go: every request of theirs is one of its.
-fn widest(all: &Groups) -> Vec<(&Vec<usize>, &Group)> {
-    let open = |g: &&Group| !g.open.is_empty();
+/// Rows that say nothing beside a wider one of the same caller go: every request of theirs is one of its. What rests on something that
+/// was not read takes nothing away that is known.
+fn widest<'g>(made: &Made<'_>, all: &'g Groups) -> Vec<(&'g Vec<usize>, &'g Group)> {
+    let rank = |way: &Vec<usize>| (question::is_unread(made, way), way.len());
     let is_in = |(way, group): (&Vec<usize>, &Group), (other, wider): (&Vec<usize>, &Group)| {
+        let ((is_unread, length), (by_unread, by_length)) = (rank(way), rank(other));
         way != other
+            && (is_unread || !by_unread)
             && group.open.is_subset(&wider.open)
-            && (group.open != wider.open || (other.len(), other) < (way.len(), way))
+            && (group.open != wider.open || (by_unread, by_length, other) < (is_unread, length, way))
     };
-    let all: Vec<(&Vec<usize>, &Group)> = all.iter().filter(|(_, g)| open(g)).collect();
+    let all: Vec<(&Vec<usize>, &Group)> = all.iter().filter(|(_, g)| !g.open.is_empty()).collect();
     all.iter().filter(|one| !all.iter().any(|other| is_in(**one, *other))).copied().collect()
 }
 

@@ -169,7 +169,11 @@ fn layer(name: &str, parts: &[Part], request: &Request) -> Layer {
 /// The strongest way in which the statements that allow a request name its caller; `None`: none allows it.
 fn grip(parts: &[Part], request: &Request) -> Option<Grip> {
     let principal = request.principal.as_ref()?;
-    let of = |statement: &Statement| {
+    let of = |part: &Part, statement: &Statement| {
+        // Whether a boundary limits what a grant of KMS gives is not documented: it is taken not to.
+        if part.kind == Kind::Grant {
+            return Some(Grip::Itself);
+        }
         let Some(listed) = statement.principal.as_ref().filter(|p| !p.negated) else {
             return Some(Grip::Itself);
         };
@@ -189,7 +193,10 @@ fn grip(parts: &[Part], request: &Request) -> Option<Grip> {
         };
         listed.values.iter().filter_map(|(kind, word)| by((*kind, &word.text))).max()
     };
-    applying(parts, request, Effect::Allow).into_iter().filter_map(|(_, statement)| of(statement)).max()
+    applying(parts, request, Effect::Allow)
+        .into_iter()
+        .filter_map(|(part, statement)| of(part, statement))
+        .max()
 }
 
 /// Fills in what follows from who asks and from what is asked for, where the request does not say it.

@@ -39,6 +39,11 @@ impl Piece<'_> {
         self.statement.effect == Effect::Allow
     }
 
+    /// Whether it may be why something is allowed, not only why it is not forbidden.
+    pub(super) fn is_grant(&self) -> bool {
+        self.is_allow() && matches!(self.layer, Layer::Resource | Layer::Identity)
+    }
+
     pub(super) fn source(&self) -> Source {
         self.part.source(self.original)
     }
@@ -65,6 +70,8 @@ pub(super) struct Scope {
 pub(super) struct Made<'q> {
     pub caller: Caller<'q>,
     pub pieces: Vec<Piece<'q>>,
+    /// What is asked for.
+    pub actions: Vec<String>,
     own: Document,
     /// All of these must apply: what is asked for, who asks, and what follows from that.
     must: Vec<Statement>,
@@ -143,6 +150,8 @@ impl<'q> Made<'q> {
                         || !meets(scope, original);
                     let resolved = (!is_dead).then(|| caller.resolved(&part.document, original)).flatten();
                     if let Some((hold, statement)) = resolved {
+                        // Whether a boundary limits what a grant of KMS gives is not documented: it is taken not to.
+                        let hold = if part.kind == Kind::Grant { Hold::Itself } else { hold };
                         let is_unread = part.name.ends_with(UNREAD);
                         pieces.push(Piece { layer, hold, part, original, statement, is_unread });
                     }
@@ -166,11 +175,11 @@ impl<'q> Made<'q> {
         add(Layer::Identity, &holder.identity);
         add(Layer::Boundary, holder.boundary.as_deref().unwrap_or_default());
         add(Layer::Session, holder.session.as_deref().unwrap_or_default());
-        let is_grant = |p: &Piece<'_>| p.is_allow() && matches!(p.layer, Layer::Resource | Layer::Identity);
-        pieces.iter().any(is_grant).then_some(())?;
+        pieces.iter().any(Piece::is_grant).then_some(())?;
         let mut out = Made {
             caller,
             pieces,
+            actions: scope.actions.clone(),
             own: Document::empty(),
             must: Vec::new(),
             apart: Vec::new(),
@@ -234,9 +243,8 @@ impl<'q> Made<'q> {
     /// Tells the words of grants apart, as long as there are few of them. False: there are many.
     pub(super) fn tell_words_apart(&mut self) -> bool {
         const WORDS_MAX: usize = 200;
-        let is_grant = |p: &Piece<'_>| p.is_allow() && matches!(p.layer, Layer::Resource | Layer::Identity);
         let mut found = Vec::new();
-        for (at, piece) in self.pieces.iter().enumerate().filter(|(_, p)| is_grant(p)) {
+        for (at, piece) in self.pieces.iter().enumerate().filter(|(_, p)| p.is_grant()) {
             let action = &piece.statement.action;
             for word in action.values.iter().filter(|_| !action.negated && action.values.len() > 1) {
                 found.push((at, true, Statement { action: words([&word.text]), ..blank() }));
@@ -275,9 +283,8 @@ impl<'q> Made<'q> {
 
     /// All cells in which something is granted.
     pub(super) fn cells(&self) -> Result<Cells, TooLarge> {
-        let is_grant = |p: &Piece<'_>| p.is_allow() && matches!(p.layer, Layer::Resource | Layer::Identity);
         let any: Vec<usize> =
-            self.pieces.iter().enumerate().filter(|(_, p)| is_grant(p)).map(|(at, _)| at).collect();
+            self.pieces.iter().enumerate().filter(|(_, p)| p.is_grant()).map(|(at, _)| at).collect();
         let first = self.pieces.len();
         let must: Vec<usize> = (first..first + self.must.len()).collect();
         let arn = &self.caller.holder.arn;

@@ -1,6 +1,7 @@
 //! What a user or role can do.
 
 use super::caller::{Caller, named_sessions};
+use super::names::Names;
 use super::question::{Layer, Made, Scope};
 use super::who::{action_row, too_large};
 use super::{Ask, Except, Group, Row, groups, widest, world_of};
@@ -9,7 +10,7 @@ use crate::estate::{Estate, Surroundings};
 use crate::finding::{ActionRow, Exactness};
 use crate::holder::{Holder, holder};
 use crate::policy::Effect;
-use crate::symbolic::{ActionClasses, Cell, Cells};
+use crate::symbolic::{Cell, Cells};
 use crate::target::Target;
 use crate::world::Zone;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,8 +91,8 @@ fn by_grants(
     let all = groups(&made, &cells);
     let ask = Ask { made: &made, cells: &cells, around: Some(around) };
     let names = Names::of(&made, &cells);
-    let rows = widest(&all).into_iter().map(|(way, group)| {
-        let mut row = ask.row(way, group, None);
+    let rows = widest(&made, &all).into_iter().map(|(way, group)| {
+        let mut row = ask.row(way, group, &|cell| names.spoken(cell));
         let grant = way.first().copied();
         words(&made, &cells, &names, grant, group, are_apart, &mut row);
         row
@@ -120,14 +121,15 @@ fn of_target(estate: &Estate, holder: &Holder, target: &Target, own: &mut [Row])
         };
         let all = groups(&made, &cells);
         let ask = Ask { made: &made, cells: &cells, around: None };
-        let names = Names::of(&made, &cells);
         // What the holder's own policies give is told once, for all resources of its account.
         let is_by_resource = |way: &[usize]| {
             way.iter().filter_map(|at| made.pieces.get(*at)).any(|p| p.layer == Layer::Resource)
         };
-        for (way, group) in widest(&all).into_iter().filter(|(way, _)| is_by_resource(way)) {
-            let mut row = ask.row(way, group, None);
-            words(&made, &cells, &names, way.last().copied(), group, are_apart, &mut row);
+        let mut names = None;
+        for (way, group) in widest(&made, &all).into_iter().filter(|(way, _)| is_by_resource(way)) {
+            let names: &Names = names.get_or_insert_with(|| Names::of(&made, &cells));
+            let mut row = ask.row(way, group, &|cell| names.spoken(cell));
+            words(&made, &cells, names, way.last().copied(), group, are_apart, &mut row);
             let is_told = session.is_some()
                 && out.iter().any(|o| o.decided_by == row.decided_by && o.kind != "session");
             if !is_told {
@@ -181,23 +183,6 @@ fn except(
             }
             row.except.extend(denying.iter().map(|n| of(made.pieces.get(*n))));
         }
-    }
-}
-
-/// Names of actions, by class of the engine.
-struct Names {
-    of: ActionClasses,
-    classes: BTreeMap<Vec<u64>, usize>,
-}
-
-impl Names {
-    fn of(made: &Made<'_>, cells: &Cells) -> Names {
-        let classes = cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask.clone(), at)).collect();
-        Names { of: ActionClasses::of(&made.rows()), classes }
-    }
-
-    fn class(&self, action: &str) -> Option<usize> {
-        self.classes.get(&self.of.class(action)).copied()
     }
 }
 

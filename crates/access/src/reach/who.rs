@@ -1,6 +1,7 @@
 //! Who can do something to a resource.
 
 use super::caller::{Caller, named_sessions};
+use super::names::Names;
 use super::question::{Made, Scope};
 use super::{Ask, Certainty, Row, groups, layers_of, uncollected, widest, world_of};
 use crate::bundle::Form;
@@ -11,7 +12,8 @@ use crate::external::external;
 use crate::finding::{ActionRow, Confidence, Exactness, Rule};
 use crate::holder::{Holder, holders};
 use crate::request::Principal;
-use crate::services;
+use crate::services::{self, tables};
+use crate::symbolic::Cell;
 use crate::target::Target;
 use crate::world::{World, Zone};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +86,10 @@ pub fn owner_of<'e>(around: &Surroundings<'e>, arn: &str) -> Option<&'e model::R
         Some(before) => f.pattern != "*" && arn.starts_with(before),
         None => f.pattern == arn,
     };
-    resources.iter().find(|r| services::bundle(r, around).is_some_and(|b| b.forms.iter().any(fits)))
+    // Documents are read for the few that may have it: an estate has many.
+    let may_have = |r: &&model::Resource| arn.starts_with(r.arn.as_str()) || tables::has_other_arns(&r.kind);
+    let has = |r: &&model::Resource| services::bundle(r, around).is_some_and(|b| b.forms.iter().any(fits));
+    resources.iter().filter(may_have).find(has)
 }
 
 fn blank(action: &str, resource: &str) -> Row {
@@ -146,8 +151,10 @@ fn of_caller(caller: Caller<'_>, scope: &Scope, decides: bool, action: &str) -> 
     let Ok(cells) = made.cells() else { return vec![too_large(&caller)] };
     let all = groups(&made, &cells);
     let ask = Ask { made: &made, cells: &cells, around: None };
-    let action = Some(action).filter(|a| !a.contains(['*', '?']));
-    widest(&all).into_iter().map(|(way, group)| ask.row(way, group, action)).collect()
+    let asked = Some(action.to_owned()).filter(|a| !a.contains(['*', '?']));
+    let names = asked.is_none().then(|| Names::of(&made, &cells));
+    let spoken = |cell: &Cell| asked.clone().or_else(|| names.as_ref()?.spoken(cell));
+    widest(&made, &all).into_iter().map(|(way, group)| ask.row(way, group, &spoken)).collect()
 }
 
 /// What cannot be taken apart counts as allowed.
@@ -204,7 +211,12 @@ fn outsiders(around: &Surroundings<'_>, target: &Target, action: &str, resource:
                 account: account.unwrap_or_default(),
                 condition: finding.condition,
                 certainty: if is_confirmed { Certainty::Confirmed } else { Certainty::Possible },
-                exactness: finding.exactness,
+                exactness: match finding.exactness {
+                    Exactness::Exact if !is_confirmed => Exactness::OverApproximate(
+                        "the analysis of the resource tells who, not for which part of it".to_owned(),
+                    ),
+                    exactness => exactness,
+                },
                 witness: asked.or(finding.witness),
                 decided_by: finding.sources,
                 layers: finding.layers,

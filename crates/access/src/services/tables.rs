@@ -170,6 +170,12 @@ pub(super) fn stand(kind: &str) -> Option<&'static Stand> {
     STANDS.iter().find(|s| s.kind == kind)
 }
 
+/// Whether requests for a kind of resource may name something whose ARN does not begin with the resource's own.
+#[must_use]
+pub fn has_other_arns(kind: &str) -> bool {
+    stand(kind).is_some_and(|s| s.resources.iter().any(|r| r.starts_with("arn:aws:")))
+}
+
 /// Whether a service has resources with policies of their own.
 #[must_use]
 pub fn has_policies(prefix: &str) -> bool {
@@ -222,5 +228,7 @@ mod tests {
             assert!(!share_actions(kind).is_empty(), "{kind}");
         }
         assert_eq!(stand("AWS::SQS::Queue").unwrap().operation, "GetQueueAttributes");
+        assert!(has_other_arns("AWS::Events::EventBus") && !has_other_arns("AWS::S3::Bucket"));
+        assert!(has_policies("s3") && has_policies("sts") && !has_policies("cloudwatch"));
     }
 }

@@ -418,6 +418,34 @@ fn what_was_not_read_is_never_no() {
     assert!(rows_of(&of, USER, GET, "arn:aws:s3:::elsewhere/x").is_empty());
 }
 
+/// A list that could not be read may only allow more: what is known without it stays known.
+#[test]
+fn an_unread_list_takes_no_answer_away() {
+    let mut of = bucket(OWN, &[]);
+    of.config.insert("GetBucketAcl".into(), json!({"error": {"code": "AccessDenied", "message": "no"}}));
+    let bob = "arn:aws:iam::111122223333:user/bob";
+    let of = estate(vec![user(USER, &[allow("s3:*", "*")]), user(bob, &[]), of]);
+    let rows = who_can(&of, GET, OBJECT);
+    let told = |arn: &str| -> Vec<Certainty> {
+        rows.iter().filter(|r| r.principal == arn).map(|r| r.certainty).collect()
+    };
+    assert_eq!(told(USER), [Certainty::Confirmed]);
+    assert_eq!(told(bob), [Certainty::Unknown]);
+}
+
+/// KMS grants: the grantee needs no policy of its own, and whether a boundary limits it is not documented.
+#[test]
+fn grants_of_a_key_count() {
+    let mut of = key(&[to(json!({"Service": "ec2.amazonaws.com"}), "kms:*")]);
+    let grant = json!({"GrantId": "g", "GranteePrincipal": ROLE, "Operations": ["Decrypt"]});
+    of.config.insert("ListGrants".into(), json!({"Grants": [grant]}));
+    let mut all = bounded(role(ROLE, &[], &[]), &[allow("ec2:*", "*")]);
+    all.push(of);
+    let of = estate(all);
+    check(&of, ROLE, "kms:Decrypt", KEY, true);
+    check(&of, ROLE, "kms:Encrypt", KEY, false);
+}
+
 #[test]
 fn accounts_without_their_people_are_said() {
     let rows = who_can(&estate(vec![bucket(OWN, &[])]), GET, OBJECT);
