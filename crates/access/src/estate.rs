@@ -50,11 +50,7 @@ struct Known<'e> {
     ids: BTreeMap<&'e str, &'e str>,
     /// Control policies as documents, by what they are attached to.
     rcps: BTreeMap<&'e str, Vec<Part>>,
-<<<<<<< HEAD
     scps: BTreeMap<&'e str, Vec<Part>>,
-    /// Control policies that cannot be read.
-    pub broken: Vec<String>,
-=======
 }
 
 /// Something that the analysis of a resource looked up beyond the resource, found or not: when it changes, so may the answer.
@@ -80,7 +76,6 @@ pub fn id_of(resource: &Resource) -> Option<&str> {
         _ => None,
     };
     of.and_then(serde_json::Value::as_str)
->>>>>>> h-patch
 }
 
 impl<'e> Surroundings<'e> {
@@ -88,39 +83,12 @@ impl<'e> Surroundings<'e> {
     pub fn of(estate: &'e Estate) -> Surroundings<'e> {
         let accounts = estate.resources.iter().filter(|r| r.kind == "AWS::Account");
         let accounts = accounts.map(|r| (r.account.as_str(), r)).collect();
-<<<<<<< HEAD
         let mut broken = Vec::new();
         let rcps = by_target(&estate.rcps, Kind::Rcp, &mut broken);
         let scps = by_target(&estate.scps, Kind::Scp, &mut broken);
-        let mut ids = BTreeMap::new();
-        for resource in &estate.resources {
-            let of = match resource.kind.as_str() {
-                "AWS::IAM::Role" => resource.config.get("GetRole").and_then(|a| a.pointer("/Role/RoleId")),
-                "AWS::IAM::User" => resource.config.get("GetUser").and_then(|a| a.pointer("/User/UserId")),
-                _ => None,
-            };
-            if let Some(id) = of.and_then(serde_json::Value::as_str) {
-                ids.insert(id, resource.account.as_str());
-            }
-        }
-        let by_arn = estate.resources.iter().map(|r| (r.arn.as_str(), r)).collect();
-        Surroundings { estate, accounts, by_arn, ids, rcps, scps, broken }
-=======
-        let (mut rcps, mut broken): (BTreeMap<&str, Vec<Part>>, _) = (BTreeMap::new(), Vec::new());
-        for policy in &estate.rcps {
-            match Part::read(Kind::Rcp, &format!("rcp/{}", policy.id), &policy.document) {
-                Ok(part) => {
-                    for target in &policy.targets {
-                        rcps.entry(target).or_default().push(part.clone());
-                    }
-                }
-                // It forbids nothing then: too much is reported, never too little.
-                Err(e) => broken.push(format!("rcp/{}: {e}", policy.id)),
-            }
-        }
         let ids = estate.resources.iter().filter_map(|r| Some((id_of(r)?, r.account.as_str()))).collect();
         let by_arn = estate.resources.iter().map(|r| (r.arn.as_str(), r)).collect();
-        let known = Arc::new(Known { accounts, by_arn, ids, rcps });
+        let known = Arc::new(Known { accounts, by_arn, ids, rcps, scps });
         Surroundings { estate, known, broken, asked: None }
     }
 
@@ -146,7 +114,6 @@ impl<'e> Surroundings<'e> {
         if let Some(asked) = &self.asked {
             asked.lock().unwrap_or_else(PoisonError::into_inner).insert(what());
         }
->>>>>>> h-patch
     }
 
     /// Facts about an account.
@@ -192,13 +159,7 @@ impl<'e> Surroundings<'e> {
         };
         let Some(of) = organization.accounts.iter().find(|a| a.id == account) else { return Vec::new() };
         let targets = of.path.split('/').skip(1).filter(|t| !t.is_empty()).chain([account]);
-<<<<<<< HEAD
-        let attached = targets.filter_map(|target| self.rcps.get(target));
-=======
         let attached = targets.filter_map(|target| self.known.rcps.get(target));
-        let everything =
-            serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"});
->>>>>>> h-patch
         attached
             .map(|of| {
                 let full = everything(Kind::Rcp, "RCPFullAWSAccess");
@@ -225,7 +186,7 @@ impl<'e> Surroundings<'e> {
             let full = is_open.then(|| everything(Kind::Scp, ASSUMED)).flatten();
             Level { parts: of.iter().cloned().chain(full).collect(), is_final: false }
         };
-        Some(targets.filter_map(|target| self.scps.get(target)).map(level).collect())
+        Some(targets.filter_map(|target| self.known.scps.get(target)).map(level).collect())
     }
 }
 

@@ -7,12 +7,9 @@
 //! - [`eval`] is the specification: what one document says to one request.
 //! - [`symbolic`] decides questions about all requests at once. It shares the parsed model with `eval` and no matching code, asks
 //!   `eval` to confirm every request it shows, and is tested against it.
-<<<<<<< HEAD
 //! - [`holder`] and [`target`] gather what decides about one user or role and about one resource; [`reach`] says who can do what.
-=======
 //! - [`external`] makes findings of what the engine says of a resource, and [`external::patch`] the edit that closes one;
 //!   [`incremental`] keeps the analyses of an estate that changes.
->>>>>>> h-patch
 //! - [`check`] answers what a pipeline asks of a policy file; [`validate`] says what is wrong in one; [`catalog`] is what AWS says of
 //!   its services, and no verdict about access rests on it.
 //!
@@ -28,11 +25,8 @@ pub mod estate;
 pub mod eval;
 pub mod external;
 pub mod finding;
-<<<<<<< HEAD
 pub mod holder;
-=======
 pub mod incremental;
->>>>>>> h-patch
 pub mod json;
 pub mod pattern;
 pub mod policy;

@@ -2,7 +2,8 @@
 
 use access::estate::{Estate, Surroundings, analyse, analyse_one};
 use access::external::Analysis;
-use access::finding::{Confidence, Exactness, Finding, Rule, Source};
+use access::external::patch::{patch, recommend};
+use access::finding::{Confidence, Exactness, Finding, Recommendation, Rule, Source};
 use access::words::sentence;
 use model::{
     About, Attributes, EventId, Evidence, EvidenceList, FindingId, FindingSource, Occurrence, RuleRef,
@@ -77,6 +78,16 @@ pub fn findings(estate: &Estate, only: &[String]) -> (Vec<Finding>, usize) {
         (b.severity, &a.resource, a.rule, &a.principal).cmp(&(a.severity, &b.resource, b.rule, &b.principal))
     });
     (all, count)
+}
+
+/// So many findings get a checked edit unasked: each is analysed again with it.
+pub const PATCHED_MAX: usize = 200;
+
+/// What to do about a finding of a resource of the estate, the edit checked; and the edit as a diff.
+pub fn fix(around: &Surroundings<'_>, finding: &Finding) -> Option<(Recommendation, Option<String>)> {
+    let resource = around.find(&finding.resource_type, &finding.resource)?;
+    let edit = patch(around, resource, finding);
+    Some((recommend(resource, finding, edit.as_ref()), edit.map(|p| p.diff)))
 }
 
 pub fn is_minor(finding: &Finding) -> bool {

@@ -49,11 +49,11 @@ pub struct Patch {
     pub leaves: Vec<(Rule, String)>,
 }
 
-/// What to do about a finding: the checked edit where there is one; else words, with the command where there is one.
+/// What to do about a finding: the checked edit of [`patch`] where there is one; else words, with the command where there is one.
 #[must_use]
-pub fn recommend(around: &Surroundings<'_>, resource: &Resource, finding: &Finding) -> Recommendation {
+pub fn recommend(resource: &Resource, finding: &Finding, patch: Option<&Patch>) -> Recommendation {
     let command = commands::command(resource, finding);
-    if let Some(patch) = patch(around, resource, finding) {
+    if let Some(patch) = patch {
         let left: Vec<String> =
             patch.leaves.iter().map(|(rule, who)| format!("{} for `{who}`", rule.name())).collect();
         let left = if left.is_empty() { String::new() } else { format!(" It leaves {}.", left.join(", ")) };
@@ -61,7 +61,7 @@ pub fn recommend(around: &Surroundings<'_>, resource: &Resource, finding: &Findi
         let command =
             command.map(|c| format!(" Its statements are removed one by one: {c}")).unwrap_or_default();
         let text = format!("{}{left}{command}", patch.text);
-        return Recommendation { text, patch: serde_json::to_value(patch.operations).ok() };
+        return Recommendation { text, patch: serde_json::to_value(&patch.operations).ok() };
     }
     let mut out = finding.recommendation.clone();
     if let Some(command) = command {

@@ -4,7 +4,7 @@ use crate::external::{FOREIGN, OWN, SECOND, allow, bucket, organization, policy,
 use access::estate::{Estate, Surroundings, analyse_one};
 use access::external::Analysis;
 use access::external::patch::{Patch, patch, recommend};
-use access::finding::{Finding, Rule};
+use access::finding::{Finding, Recommendation, Rule};
 use access::world::Zone;
 use model::Resource;
 use serde_json::{Value, json};
@@ -22,6 +22,11 @@ fn found(estate: &Estate, rule: Rule) -> Finding {
     let all = analysed(estate).findings;
     let told: Vec<_> = all.iter().map(|f| (f.rule, f.principal.value.clone())).collect();
     all.into_iter().find(|f| f.rule == rule).unwrap_or_else(|| panic!("{rule:?}: {told:?}"))
+}
+
+fn recommended(estate: &Estate, rule: Rule) -> Recommendation {
+    let finding = found(estate, rule);
+    recommend(&estate.resources[0], &finding, patched(estate, &finding).as_ref())
 }
 
 pub fn patched(estate: &Estate, finding: &Finding) -> Option<Patch> {
@@ -299,7 +304,7 @@ fn a_deputy_is_bound() {
 fn settings_get_a_command() {
     let of = |resource: Resource, rule: Rule| {
         let estate = estate_of(resource);
-        let out = recommend(&Surroundings::of(&estate), &estate.resources[0], &found(&estate, rule));
+        let out = recommended(&estate, rule);
         assert_eq!(out.patch, None);
         out.text
             .split_once("Command: ")
@@ -359,7 +364,7 @@ fn settings_get_a_command() {
 fn a_recommendation_carries_the_patch() {
     let open = bucket(policy(&[allow(json!("*"), "s3:GetObject", json!({}))]), json!({}));
     let estate = estate_of(open);
-    let out = recommend(&Surroundings::of(&estate), &estate.resources[0], &found(&estate, Rule::Public));
+    let out = recommended(&estate, Rule::Public);
     assert_eq!(
         out.text,
         "In statement 0 of GetBucketPolicy require `aws:PrincipalOrgID` `o-exampleorg1`, the own organisation."
@@ -425,7 +430,7 @@ fn a_permission_of_lambda_gets_both() {
     let config =
         json!({"GetPolicy": {"Policy": policy(&[statement, own]).to_string()}, "GetFunctionUrlConfig": {}});
     let estate = estate_of(resource("AWS::Lambda::Function", &arn, OWN, config));
-    let out = recommend(&Surroundings::of(&estate), &estate.resources[0], &found(&estate, Rule::Account));
+    let out = recommended(&estate, Rule::Account);
     assert_eq!(out.patch, Some(json!([{"op": "remove", "path": "/Statement/0"}])));
     let command = format!(
         "aws lambda remove-permission --function-name {arn} --statement-id partner --region eu-west-1"

@@ -4,7 +4,7 @@ use super::estate::{Loaded, Source, load};
 use super::{unreadable, where_to_look};
 use crate::answer::Answer;
 use crate::files::read_text;
-use crate::outsiders::{findings, id, is_minor, place, title};
+use crate::outsiders::{PATCHED_MAX, findings, fix, id, is_minor, place, title};
 use crate::problem::Problem;
 use access::estate::{Estate, Surroundings, analyse};
 use access::finding::{Confidence, Exactness, Finding, Rule};
@@ -27,6 +27,9 @@ pub struct External {
     /// Also what is held back, dead grants and deleted principals
     #[arg(long)]
     pub all: bool,
+    /// The edit that closes each finding, as a diff; it is analysed again with it before it is shown
+    #[arg(long)]
+    pub fix: bool,
     /// Only these resources, by ARN or the end of it
     #[arg(value_name = "RESOURCE")]
     pub only: Vec<String>,
@@ -76,8 +79,17 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
     let fail_on = FailOn::read(&args.fail_on)?;
     crate::daemon::access::canary()?;
     let loaded = load(&args.source)?;
-    let (all, count) = findings(&loaded.estate, &args.only);
-    let broken = Surroundings::of(&loaded.estate).broken;
+    let (mut all, count) = findings(&loaded.estate, &args.only);
+    let around = Surroundings::of(&loaded.estate);
+    let mut diffs = BTreeMap::new();
+    let most = if args.fix { usize::MAX } else { PATCHED_MAX };
+    for finding in all.iter_mut().filter(|f| args.all || !is_minor(f)).take(most) {
+        let Some((todo, diff)) = fix(&around, finding) else { continue };
+        finding.recommendation = todo;
+        diffs.extend(diff.map(|diff| (id(finding), diff)));
+    }
+    let unfixed = all.len().saturating_sub(most);
+    let broken = around.broken.clone();
     let mut answer = Answer::new("avouch.access.external/1").query(json!({
         "estate": args.source.estate, "plan": args.source.plan, "resources": args.only, "fail_on": args.fail_on,
     }));
@@ -109,8 +121,14 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
         ];
         answer.item(item, row);
         answer.after.extend(paragraph(finding));
+        if let Some(diff) = diffs.get(&id(finding)).filter(|_| args.fix) {
+            answer.after.extend(diff.lines().map(|line| format!("    {line}")));
+        }
     }
     said(&mut answer, &args.source, count, minor, args.all);
+    if unfixed > 0 {
+        answer.after.push(format!("{unfixed} more have no checked edit yet: --fix tries them all"));
+    }
     answer.after.extend(loaded.notes.iter().map(|note| format!("note: {note}")));
     let report = as_report("external", &all, &loaded, &fail_on);
     answer.sarif = Some(report::sarif(&report, where_to_look(&args.source).as_deref()));

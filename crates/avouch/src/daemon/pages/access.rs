@@ -4,7 +4,8 @@ use super::findings::{hidden, state_of};
 use super::{Pages, bad};
 use crate::daemon::access::Analysed;
 use crate::node::now;
-use crate::outsiders::place;
+use crate::outsiders::{fix, place};
+use ::access::estate::Surroundings;
 use ::access::finding::{Confidence, Exactness, Finding, Test};
 use ::access::reach::{Certainty, asked, who_can};
 use ::access::words::sentence;
@@ -30,7 +31,15 @@ impl Pages {
         let rows: Vec<AccessRow> =
             last.findings.iter().filter_map(|(id, f)| self.row(*id, f, &last)).collect();
         let page = AccessPage { analysed: Some(said(&last)), ..page };
-        page.narrowed(&rows, view)
+        let mut page = page.narrowed(&rows, view)?;
+        let around = Surroundings::of(&last.loaded.estate);
+        for row in &mut page.rows {
+            let Some((todo, diff)) = last.findings.get(&row.id).and_then(|f| fix(&around, f)) else {
+                continue;
+            };
+            (row.fix, row.patch) = (todo.text, diff);
+        }
+        Ok(page)
     }
 
     fn row(&self, id: FindingId, f: &Finding, last: &Analysed) -> Option<AccessRow> {
