@@ -8,11 +8,12 @@ use crate::outsiders::{PATCHED_MAX, findings, fix, id, is_minor, place, title};
 use crate::problem::Problem;
 use access::estate::{Estate, Surroundings, analyse};
 use access::finding::{Confidence, Exactness, Finding, Rule};
+use access::json::line_column;
 use access::services;
 use access::words::{in_short, sentence};
 use clap::Args;
 use model::Severity;
-use report::{Case, CaseResult, CheckRun, Level, Logical, Outcome, Report};
+use report::{Case, CaseResult, CheckRun, Level, Logical, Outcome, Position, Region, Report};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -223,14 +224,34 @@ fn as_report(check: &str, all: &[Finding], loaded: &Loaded, fail_on: &FailOn) ->
             (None, true) => Outcome::Fail,
             (None, false) => Outcome::Pass,
         };
-        let results = of.iter().map(|f| result(f, loaded.files.get(arn))).collect();
+        let results = of.iter().map(|f| result(f, loaded.files.get(arn), false)).collect();
         Case { subject: arn.to_owned(), outcome, results }
     });
     let checks = vec![CheckRun { name: check.to_owned(), cases: cases.collect() }];
     Report { tool_version: env!("CARGO_PKG_VERSION").to_owned(), checks }
 }
 
-fn result(finding: &Finding, file: Option<&String>) -> CaseResult {
+/// The place of a finding in its file: the statement, where the file is the policy; else the answer that holds the policy, since what
+/// stands in it is a text within a text.
+fn region(finding: &Finding, file: &str, is_policy: bool) -> Option<Region> {
+    let source = finding.sources.first()?;
+    let text = read_text(std::path::Path::new(file), crate::files::TEXT_BYTES_MAX).ok()?;
+    let (from, to) = if is_policy {
+        (source.span.0 as usize, source.span.1 as usize)
+    } else {
+        let key = format!("\"{}\"", source.document.split('/').next().unwrap_or_default());
+        let from = text.find(&key)?;
+        (from, from + key.len())
+    };
+    let position = |at: usize| {
+        let (line, column) = line_column(&text, at);
+        Position { line, column }
+    };
+    let span = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
+    Some(Region { span, start: position(from), end: position(to) })
+}
+
+fn result(finding: &Finding, file: Option<&String>, is_policy: bool) -> CaseResult {
     let level = match finding.rule {
         Rule::Public | Rule::ConfusedDeputy => Level::SecurityWarning,
         _ if is_minor(finding) => Level::Suggestion,
@@ -248,7 +269,7 @@ fn result(finding: &Finding, file: Option<&String>) -> CaseResult {
         message: sentence(finding),
         help: finding.recommendation.text.clone(),
         file: file.map(|f| f.split('#').next().unwrap_or(f).to_owned()),
-        region: None,
+        region: file.and_then(|f| region(finding, f, is_policy)),
         logical,
         fingerprint: Some(id(finding).to_string()),
         properties: json!({"witness": finding.witness, "condition": finding.condition, "actions": finding.actions}),
@@ -310,7 +331,7 @@ pub fn no_public_access(kind: &str, policies: &[PathBuf], aws_rule: bool) -> Res
             "unknown" => Outcome::Unknown(why),
             _ => Outcome::Pass,
         };
-        let results = public.iter().map(|f| result(f, Some(&file))).collect();
+        let results = public.iter().map(|f| result(f, Some(&file), true)).collect();
         cases.push(Case { subject: file, outcome, results });
     }
     let checks = vec![CheckRun { name: "no-public-access".to_owned(), cases }];
