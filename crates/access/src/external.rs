@@ -17,7 +17,7 @@ mod rows;
 
 use crate::bundle::{Bundle, Part, Unread};
 use crate::catalog;
-use crate::eval::decide::{At, can_call, decide};
+use crate::eval::decide::{At, Decision, can_call, decide};
 use crate::eval::{Doubt, outcome};
 use crate::finding::{ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who};
 use crate::policy::{Document, Effect, PrincipalKind, Statement, Word};
@@ -173,13 +173,6 @@ impl<'b> Question<'b> {
         self.own.iter().filter(|(row, _)| self.is_allow(*row) && cell.has(*row)).map(|(_, at)| *at)
     }
 
-    /// What the evaluator says: somebody can make the request, is not trusted, and is allowed.
-    fn confirms(&self, request: &Request) -> bool {
-        self.world.objection(request).is_none()
-            && !outcome(self.zone, request, Doubt::Allows).is_allowed()
-            && decide(self.bundle, request).is_allowed
-    }
-
     fn findings(&self, cells: &Cells) -> Vec<Finding> {
         let names = self.names(cells);
         let (open, held) = groups(self, cells, &names);
@@ -194,15 +187,21 @@ impl<'b> Question<'b> {
 
     /// By class of actions: names of actions in it, and whether it has others.
     fn names(&self, cells: &Cells) -> Vec<Actions> {
-        let mut known: BTreeSet<String> = BTreeSet::new();
-        for row in &self.rows {
-            let of = &row.statement.action.values;
-            known.extend(of.iter().map(|w| &w.text).filter(|t| !t.contains(['*', '?'])).cloned());
+        let written = self.rows.iter().flat_map(|row| &row.statement.action.values).map(|w| w.text.as_str());
+        let written: BTreeSet<&str> = written.filter(|text| !text.contains(['*', '?'])).collect();
+        let literals: BTreeSet<String> = written.iter().map(|n| n.to_ascii_lowercase()).collect();
+        let of = self.bundle.actions.iter().flat_map(|p| catalog::matching(p));
+        let mut known: Vec<&str> = of.map(catalog::Action::full_name).collect();
+        known.sort_unstable();
+        known.dedup();
+        // Of one action in several cases the first, so that a list does not say it twice.
+        for text in written {
+            match known.iter_mut().find(|name| name.eq_ignore_ascii_case(text)) {
+                Some(name) => *name = text.min(name),
+                None => known.push(text),
+            }
         }
-        let literals: BTreeSet<String> = known.iter().map(|n| n.to_ascii_lowercase()).collect();
-        known.extend(
-            self.bundle.actions.iter().flat_map(|p| catalog::matching(p)).map(catalog::Action::full_name),
-        );
+        known.sort_unstable();
         let mut out: Vec<Actions> = cells
             .actions
             .iter()
@@ -214,15 +213,9 @@ impl<'b> Question<'b> {
         let classes: BTreeMap<&Vec<u64>, usize> =
             cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask, at)).collect();
         let of = ActionClasses::of(&self.rows);
-        let mut seen = BTreeSet::new();
         for name in known {
-            if !seen.insert(name.to_ascii_lowercase()) {
-                continue;
-            }
-            if let Some(at) = classes.get(&of.class(&name))
-                && let Some(slot) = out.get_mut(*at)
-            {
-                slot.names.push(name);
+            if let Some(slot) = classes.get(&of.class(name)).and_then(|at| out.get_mut(*at)) {
+                slot.names.push(name.to_owned());
             }
         }
         out
@@ -271,20 +264,26 @@ impl<'b> Question<'b> {
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
         out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
         let worst = of.iter().zip(&classes).filter(|(_, class)| **class == rule).map(|(cell, _)| *cell);
-        let tried: Vec<Request> = worst.take(16).map(|cell| self.spoken(cell, names)).collect();
-        match tried.iter().find(|request| self.confirms(request)) {
-            Some(request) => out.witness = Some(request.clone()),
-            None => {
-                out.confidence = Confidence::Possible;
-                out.witness = tried.into_iter().next();
+        // One after the other: the first is nearly always confirmed.
+        let mut first = None;
+        let mut spoken = worst.take(16).map(|cell| self.spoken(cell, names));
+        let confirmed = spoken.find_map(|told| match told.is_confirmed {
+            true => Some(told),
+            false => {
+                first.get_or_insert(told);
+                None
             }
+        });
+        if confirmed.is_none() {
+            out.confidence = Confidence::Possible;
         }
+        let told = confirmed.or(first);
         if self.bundle.doubt.is_some() {
             out.confidence = Confidence::Possible;
         }
-        if let Some(witness) = &out.witness {
-            let decision = decide(self.bundle, witness);
-            out.decided_by = decision.allowing.iter().filter_map(|at| self.source(*at)).collect();
+        if let Some(told) = told {
+            out.decided_by = told.decision.allowing.iter().filter_map(|at| self.source(*at)).collect();
+            out.witness = Some(told.request);
         }
         out.residue = self.residue(cells, group);
         risk::rate(&mut out);
@@ -295,7 +294,7 @@ impl<'b> Question<'b> {
     }
 
     /// A witness in ordinary words: the same cell, an action that exists.
-    fn spoken(&self, cell: &Cell, names: &[Actions]) -> Request {
+    fn spoken(&self, cell: &Cell, names: &[Actions]) -> Told {
         let mut request = cell.request.clone();
         let of = names.get(cell.action).map(|a| a.names.as_slice()).unwrap_or_default();
         let at_form = of.iter().find(|name| self.bundle.takes(name, &request.resource));
@@ -305,30 +304,46 @@ impl<'b> Question<'b> {
         self.plainer(request)
     }
 
+    /// What the evaluator says of a request, and whether somebody can make it, is not trusted, and is allowed.
+    fn told(&self, request: Request) -> Told {
+        let decision = decide(self.bundle, &request);
+        let is_confirmed = decision.is_allowed
+            && self.world.objection(&request).is_none()
+            && !outcome(self.zone, &request, Doubt::Allows).is_allowed();
+        Told { request, decision, is_confirmed }
+    }
+
     /// The same request by somebody with an ordinary ARN, for an ordinary object, as far as that changes nothing.
-    fn plainer(&self, request: Request) -> Request {
-        let verdict = |r: &Request| (self.confirms(r), decide(self.bundle, r));
-        let before = verdict(&request);
-        let mut out = request.clone();
+    fn plainer(&self, request: Request) -> Told {
+        let mut out = self.told(request);
         let by = |of: &Request, who: Principal| {
-            let mut plain = of.clone();
-            plain.context.retain(|key, _| !key.starts_with("aws:principal") && key != "kms:calleraccount");
-            plain.principal = Some(who);
+            let is_of_caller = |key: &str| key.starts_with("aws:principal") || key == "kms:calleraccount";
+            let context = of.context.iter().filter(|(key, _)| !is_of_caller(key));
+            let mut plain = Request {
+                principal: Some(who),
+                action: of.action.clone(),
+                resource: of.resource.clone(),
+                context: context.map(|(key, values)| (key.clone(), values.clone())).collect(),
+            };
             self.world.complete(&mut plain);
-            plain
+            self.told(plain)
         };
-        let account = request.principal.as_ref().and_then(|p| p.account()).filter(|a| a.len() == 12);
+        let is_same = |a: &Told, b: &Told| a.is_confirmed == b.is_confirmed && a.decision == b.decision;
+        let account = out.request.principal.as_ref().and_then(|p| p.account()).filter(|a| a.len() == 12);
         if let Some(account) = account {
             // Nobody at all is the worst that can ask.
-            let better = [Principal::Anonymous, Principal::Iam(format!("arn:aws:iam::{account}:root"))]
-                .map(|who| by(&out, who));
-            if let Some(better) = better.into_iter().find(|r| verdict(r) == before) {
+            let mut better =
+                [Principal::Anonymous, Principal::Iam(format!("arn:aws:iam::{account}:root"))].into_iter();
+            if let Some(better) =
+                better.find_map(|who| Some(by(&out.request, who)).filter(|b| is_same(b, &out)))
+            {
                 out = better;
             }
         }
-        if request.resource.ends_with('/') {
-            let plain = Request { resource: format!("{}any-key", request.resource), ..out.clone() };
-            if verdict(&plain) == before {
+        if out.request.resource.ends_with('/') {
+            let resource = format!("{}any-key", out.request.resource);
+            let plain = self.told(Request { resource, ..out.request.clone() });
+            if is_same(&plain, &out) {
                 out = plain;
             }
         }
@@ -430,6 +445,14 @@ impl<'b> Question<'b> {
         }
         out
     }
+}
+
+/// A request and what the evaluator says of it.
+struct Told {
+    request: Request,
+    decision: Decision,
+    /// Somebody can make it, is not trusted, and is allowed.
+    is_confirmed: bool,
 }
 
 /// Actions of one class.

@@ -207,46 +207,68 @@ fn words<const W: usize>(mask: &Mask<W>, rows: usize) -> Vec<u64> {
 /// Which rows' actions an action meets, as in [`Cells::actions`]: made once for the rows, asked for many actions.
 #[derive(Debug)]
 pub struct ActionClasses {
-    /// Each text once, in lower case, and by row whether it is negated, and which texts it has.
-    texts: Vec<Vec<Token>>,
-    rows: Vec<(bool, Vec<usize>)>,
+    /// Each text once, in lower case: those without wildcards by their place, the others as patterns.
+    literals: Map<String, usize>,
+    patterns: Vec<(usize, Vec<Token>)>,
+    texts: usize,
+    /// Rows with one list of actions: whether it is negated, which texts it has, and the rows.
+    lists: Vec<(bool, Vec<usize>, Vec<u64>)>,
 }
 
 impl ActionClasses {
     #[must_use]
     pub fn of(rows: &[Row<'_>]) -> ActionClasses {
-        let mut index: Map<String, usize> = Map::default();
-        let mut texts = Vec::new();
         let syntax = Syntax { wildcards: true, variables: false };
-        let rows = rows
-            .iter()
-            .map(|row| {
-                let listed = &row.statement.action;
-                let mut of = Vec::with_capacity(listed.values.len());
-                for w in &listed.values {
-                    let text = w.text.to_ascii_lowercase();
-                    let next = texts.len();
-                    let at = *index.entry(text.clone()).or_insert(next);
-                    if at == next {
-                        texts.push(tokens(&pieces(&text, syntax), false).unwrap_or_default());
+        let (mut index, mut literals): (Map<String, usize>, Map<String, usize>) = Default::default();
+        let mut patterns = Vec::new();
+        let mut known: Map<(bool, Vec<usize>), usize> = Map::default();
+        let mut lists: Vec<(bool, Vec<usize>, Vec<u64>)> = Vec::new();
+        for (row, Row { statement, .. }) in rows.iter().enumerate() {
+            let listed = &statement.action;
+            let mut of = Vec::with_capacity(listed.values.len());
+            for w in &listed.values {
+                let text = w.text.to_ascii_lowercase();
+                let at = index.get(&text).copied().unwrap_or_else(|| {
+                    let at = index.len();
+                    match text.contains(['*', '?']) {
+                        true => {
+                            patterns.push((at, tokens(&pieces(&text, syntax), false).unwrap_or_default()))
+                        }
+                        false => drop(literals.insert(text.clone(), at)),
                     }
-                    of.push(at);
-                }
-                (listed.negated, of)
-            })
-            .collect();
-        ActionClasses { texts, rows }
+                    index.insert(text, at);
+                    at
+                });
+                of.push(at);
+            }
+            let list = *known.entry((listed.negated, of)).or_insert_with_key(|(negated, of)| {
+                lists.push((*negated, of.clone(), vec![0; rows.len().div_ceil(64)]));
+                lists.len() - 1
+            });
+            if let Some(word) = lists.get_mut(list).and_then(|(_, _, mask)| mask.get_mut(row / 64)) {
+                *word |= 1 << (row % 64);
+            }
+        }
+        ActionClasses { literals, patterns, texts: index.len(), lists }
     }
 
+    /// The rows that an action meets, as words of bits.
     #[must_use]
     pub fn class(&self, action: &str) -> Vec<u64> {
-        let action: Vec<char> = action.to_ascii_lowercase().chars().collect();
-        let hits: Vec<bool> = self.texts.iter().map(|t| fits(t, &action)).collect();
-        let mut out = vec![0; self.rows.len().div_ceil(64)];
-        for (at, (negated, of)) in self.rows.iter().enumerate() {
-            let is_hit = of.iter().any(|t| hits.get(*t) == Some(&true));
-            if let Some(word) = out.get_mut(at / 64).filter(|_| is_hit != *negated) {
-                *word |= 1 << (at % 64);
+        let action = action.to_ascii_lowercase();
+        let mut hits = vec![false; self.texts];
+        let mut hit = |at: usize| {
+            if let Some(slot) = hits.get_mut(at) {
+                *slot = true;
+            }
+        };
+        self.literals.get(&action).copied().into_iter().for_each(&mut hit);
+        let chars: Vec<char> = action.chars().collect();
+        self.patterns.iter().filter(|(_, pattern)| fits(pattern, &chars)).for_each(|(at, _)| hit(*at));
+        let mut out = vec![0; self.lists.first().map_or(0, |(_, _, rows)| rows.len())];
+        for (negated, of, rows) in &self.lists {
+            if of.iter().any(|text| hits.get(*text) == Some(&true)) != *negated {
+                out.iter_mut().zip(rows).for_each(|(word, more)| *word |= more);
             }
         }
         out

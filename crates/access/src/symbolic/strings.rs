@@ -6,6 +6,8 @@
 
 use super::automaton::Automaton;
 use super::hash::{Map, Set};
+use super::principals::principal_shapes;
+use super::sections::{Asked, Sections};
 use crate::catalog;
 use crate::pattern::Piece;
 
@@ -104,8 +106,8 @@ pub(super) enum Shapes<'s> {
     Only(&'s str),
     /// The last part of ARNs of a service.
     Resource(&'s str),
-    /// Those that match one of these.
-    Of(&'s [Vec<Token>]),
+    /// ARNs of principals.
+    Callers,
 }
 
 impl Shapes<'_> {
@@ -119,7 +121,16 @@ impl Shapes<'_> {
                 let shapes = catalog::resource_shapes(service);
                 shapes.iter().map(|shape| shape.iter().map(token).collect()).collect()
             }
-            Shapes::Of(shapes) => shapes.to_vec(),
+            Shapes::Callers => principal_shapes().to_vec(),
+        }
+    }
+
+    /// What can be asked for section by section.
+    fn asked(&self) -> Option<Asked> {
+        match self {
+            Shapes::All => Some(Asked::All),
+            Shapes::Callers => Some(Asked::Callers),
+            _ => None,
         }
     }
 }
@@ -135,12 +146,12 @@ fn token(shape: &catalog::Shape) -> Token {
 }
 
 /// Patterns, their groups, and shapes.
-type Asked = (Vec<Vec<Token>>, Vec<usize>, Vec<Vec<Token>>);
+type Question = (Vec<Vec<Token>>, Vec<usize>, Vec<Vec<Token>>);
 
 /// Answers of [`classes`] that were found already: the statements of a policy name the same resources again and again.
 #[derive(Default)]
 pub(super) struct Cache {
-    known: Map<Asked, Vec<Class>>,
+    known: Map<Question, Vec<Class>>,
     /// Of whole ARNs, by their patterns.
     pub arns: Map<Vec<Vec<Token>>, Vec<Class>>,
 }
@@ -159,7 +170,13 @@ impl Cache {
         if let Some(found) = super::prefixes::classes(patterns, groups, shapes, usual) {
             return Ok(found);
         }
-        let asked: Asked = (patterns.iter().map(|p| p.to_vec()).collect(), groups.to_vec(), shapes.tokens());
+        let owned: Vec<Vec<Token>> = patterns.iter().map(|p| p.to_vec()).collect();
+        if let Some(asked) = shapes.asked()
+            && let Some(found) = Split::of(&owned).by_sections(asked, usual)?
+        {
+            return Ok(found);
+        }
+        let asked: Question = (owned, groups.to_vec(), shapes.tokens());
         if let Some(known) = self.known.get(&asked) {
             return Ok(known.clone());
         }
@@ -181,6 +198,74 @@ pub(super) fn matches(pattern: &Vec<Token>, text: &str) -> bool {
     }
 }
 
+/// Patterns by what has to be asked about them.
+struct Split<'p> {
+    patterns: &'p [Vec<Token>],
+    /// By pattern, whether every string matches it.
+    always: Vec<bool>,
+    /// By pattern, the only string that matches it.
+    literals: Vec<Option<String>>,
+    /// Places of all others.
+    open: Vec<usize>,
+}
+
+impl<'p> Split<'p> {
+    fn of(patterns: &'p [Vec<Token>]) -> Split<'p> {
+        let always: Vec<bool> = patterns.iter().map(|p| matches!(p.as_slice(), [Token::Any])).collect();
+        let literals: Vec<Option<String>> = patterns.iter().map(|p| literal(p)).collect();
+        let open = (0..patterns.len())
+            .filter(|i| always.get(*i) == Some(&false) && literals.get(*i) == Some(&None))
+            .collect();
+        Split { patterns, always, literals, open }
+    }
+
+    /// The open patterns.
+    fn rest(&self) -> impl Iterator<Item = &'p Vec<Token>> {
+        self.open.iter().filter_map(|i| self.patterns.get(*i))
+    }
+
+    fn known(&self) -> Set<&str> {
+        self.literals.iter().flatten().map(String::as_str).collect()
+    }
+
+    /// All classes, from those of the open patterns and what a string comes to in those.
+    fn classes(
+        &self,
+        found: Vec<(Vec<bool>, String)>,
+        run: impl Fn(&str) -> Option<Vec<bool>>,
+    ) -> Vec<Class> {
+        let matched = |found: &[bool], also: Option<&str>| -> Vec<bool> {
+            let mut out = self.always.clone();
+            for (at, hit) in self.open.iter().zip(found) {
+                if let Some(slot) = out.get_mut(*at) {
+                    *slot = *hit;
+                }
+            }
+            for (slot, literal) in out.iter_mut().zip(&self.literals) {
+                *slot |= also.is_some() && literal.as_deref() == also;
+            }
+            out
+        };
+        let mut out: Vec<Class> = found
+            .into_iter()
+            .map(|(found, witness)| Class { matched: matched(&found, None), witness })
+            .collect();
+        let mut seen = Set::default();
+        for text in self.literals.iter().flatten().filter(|text| seen.insert(text.as_str())) {
+            if let Some(found) = run(text) {
+                out.push(Class { matched: matched(&found, Some(text)), witness: text.clone() });
+            }
+        }
+        out
+    }
+
+    fn by_sections(&self, asked: Asked, usual: &str) -> Result<Option<Vec<Class>>, Capped> {
+        let Some(sections) = Sections::read(asked, self.rest()) else { return Ok(None) };
+        let found = sections.classes(&self.known(), usual)?;
+        Ok(found.map(|found| self.classes(found, |text| sections.run(text))))
+    }
+}
+
 /// The answer to [`Cache::classes`] for any patterns.
 fn classes(
     patterns: &[Vec<Token>],
@@ -188,38 +273,20 @@ fn classes(
     shapes: &[Vec<Token>],
     usual: &str,
 ) -> Result<Vec<Class>, Capped> {
-    let always: Vec<bool> = patterns.iter().map(|p| matches!(p.as_slice(), [Token::Any])).collect();
-    let literals: Vec<Option<String>> = patterns.iter().map(|p| literal(p)).collect();
-    let open: Vec<usize> = (0..patterns.len())
-        .filter(|i| always.get(*i) == Some(&false) && literals.get(*i) == Some(&None))
-        .collect();
-    let automaton =
-        Automaton::new(open.iter().filter_map(|i| Some((patterns.get(*i)?, *groups.get(*i)?))), shapes);
-    let known: Set<&str> = literals.iter().flatten().map(String::as_str).collect();
-    let matched = |found: &[bool], also: Option<&str>| -> Vec<bool> {
-        let mut out = always.clone();
-        for (at, hit) in open.iter().zip(found) {
-            if let Some(slot) = out.get_mut(*at) {
-                *slot = *hit;
-            }
-        }
-        for (slot, literal) in out.iter_mut().zip(&literals) {
-            *slot |= also.is_some() && literal.as_deref() == also;
-        }
-        out
-    };
-    let mut out: Vec<Class> = automaton
-        .classes(&known, usual)?
-        .into_iter()
-        .map(|(found, witness)| Class { matched: matched(&found, None), witness })
-        .collect();
-    let mut seen = Set::default();
-    for text in literals.iter().flatten().filter(|text| seen.insert(text.as_str())) {
-        if let Some(found) = automaton.run(text) {
-            out.push(Class { matched: matched(&found, Some(text)), witness: text.clone() });
-        }
-    }
-    Ok(out)
+    let split = Split::of(patterns);
+    let of = split.rest().zip(split.open.iter().map(|i| groups.get(*i).copied().unwrap_or_default()));
+    let automaton = Automaton::new(of, shapes);
+    let found = automaton.classes(&split.known(), usual)?;
+    Ok(split.classes(found, |text| automaton.run(text)))
+}
+
+#[cfg(test)]
+pub(super) fn classes_by_sections(
+    patterns: &[Vec<Token>],
+    shapes: Shapes<'_>,
+    usual: &str,
+) -> Option<Vec<Class>> {
+    Split::of(patterns).by_sections(shapes.asked()?, usual).unwrap()
 }
 
 #[cfg(test)]
