@@ -174,6 +174,9 @@ impl<'b> Question<'b> {
     }
 
     fn findings(&self, cells: &Cells) -> Vec<Finding> {
+        if cells.all.is_empty() {
+            return self.dead(cells);
+        }
         let names = self.names(cells);
         let (open, held) = groups(self, cells, &names);
         let all: BTreeSet<usize> = open.values().flat_map(|group| group.open.iter().copied()).collect();
@@ -186,7 +189,7 @@ impl<'b> Question<'b> {
     }
 
     /// By class of actions: names of actions in it, and whether it has others.
-    fn names(&self, cells: &Cells) -> Vec<Actions> {
+    fn names(&self, cells: &Cells) -> Vec<Actions<'b>> {
         let written = self.rows.iter().flat_map(|row| &row.statement.action.values).map(|w| w.text.as_str());
         let written: BTreeSet<&str> = written.filter(|text| !text.contains(['*', '?'])).collect();
         let literals: BTreeSet<String> = written.iter().map(|n| n.to_ascii_lowercase()).collect();
@@ -202,7 +205,7 @@ impl<'b> Question<'b> {
             }
         }
         known.sort_unstable();
-        let mut out: Vec<Actions> = cells
+        let mut out: Vec<Actions<'b>> = cells
             .actions
             .iter()
             .map(|(_, witness)| Actions {
@@ -210,14 +213,13 @@ impl<'b> Question<'b> {
                 has_others: !literals.contains(&witness.to_ascii_lowercase()),
             })
             .collect();
-        let classes: BTreeMap<&Vec<u64>, usize> =
-            cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask, at)).collect();
-        let of = ActionClasses::of(&self.rows);
-        for name in known {
-            if let Some(slot) = classes.get(&of.class(name)).and_then(|at| out.get_mut(*at)) {
-                slot.names.push(name.to_owned());
+        let classes: BTreeMap<&[u64], usize> =
+            cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask.as_slice(), at)).collect();
+        ActionClasses::of(&self.rows).classes(known, |name, class| {
+            if let Some(slot) = classes.get(class).and_then(|at| out.get_mut(*at)) {
+                slot.names.push(name);
             }
-        }
+        });
         out
     }
 
@@ -252,7 +254,14 @@ impl<'b> Question<'b> {
     }
 
     /// A finding that somebody can use.
-    fn open(&self, cells: &Cells, names: &[Actions], key: &Key, group: &Group, is_small: bool) -> Finding {
+    fn open(
+        &self,
+        cells: &Cells,
+        names: &[Actions<'_>],
+        key: &Key,
+        group: &Group,
+        is_small: bool,
+    ) -> Finding {
         let of: Vec<&Cell> = group.open.iter().filter_map(|at| cells.all.get(*at)).collect();
         let classes: Vec<Rule> = of.iter().map(|cell| self.class(&cell.request, is_small)).collect();
         let rule = classes.iter().min().copied().unwrap_or(Rule::Account);
@@ -294,12 +303,12 @@ impl<'b> Question<'b> {
     }
 
     /// A witness in ordinary words: the same cell, an action that exists.
-    fn spoken(&self, cell: &Cell, names: &[Actions]) -> Told {
+    fn spoken(&self, cell: &Cell, names: &[Actions<'_>]) -> Told {
         let mut request = cell.request.clone();
         let of = names.get(cell.action).map(|a| a.names.as_slice()).unwrap_or_default();
         let at_form = of.iter().find(|name| self.bundle.takes(name, &request.resource));
         if let Some(name) = at_form.or(of.first()) {
-            request.action.clone_from(name);
+            (*name).clone_into(&mut request.action);
         }
         self.plainer(request)
     }
@@ -456,19 +465,19 @@ struct Told {
 }
 
 /// Actions of one class.
-struct Actions {
-    names: Vec<String>,
+struct Actions<'n> {
+    names: Vec<&'n str>,
     /// It has actions that no list names.
     has_others: bool,
 }
 
-fn action_rows(names: &[Actions], classes: impl Iterator<Item = usize>) -> Vec<ActionRow> {
+fn action_rows(names: &[Actions<'_>], classes: impl Iterator<Item = usize>) -> Vec<ActionRow> {
     let classes: BTreeSet<usize> = classes.collect();
     let mut out = BTreeSet::new();
     for actions in classes.into_iter().filter_map(|at| names.get(at)) {
         for name in &actions.names {
             let access_level = catalog::action(name).map_or("", |a| a.level.name()).to_owned();
-            out.insert(ActionRow { name: name.clone(), access_level, unlisted: false });
+            out.insert(ActionRow { name: (*name).to_owned(), access_level, unlisted: false });
         }
         if actions.has_others {
             out.insert(ActionRow {

@@ -59,7 +59,13 @@ impl Question<'_> {
     }
 
     /// A grant that would be open, but for what holds all of it back.
-    pub(super) fn held(&self, cells: &Cells, names: &[Actions], key: &Key, group: &Group) -> Option<Finding> {
+    pub(super) fn held(
+        &self,
+        cells: &Cells,
+        names: &[Actions<'_>],
+        key: &Key,
+        group: &Group,
+    ) -> Option<Finding> {
         let of: Vec<&Cell> = group.held.iter().filter_map(|at| cells.all.get(*at)).collect();
         let mut sets: Vec<BTreeSet<Blocker>> = of.iter().map(|cell| self.blockers(cell)).collect();
         sets.sort_by_key(BTreeSet::len);

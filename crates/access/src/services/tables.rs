@@ -44,12 +44,12 @@ static ISSUERS: LazyLock<Vec<Claim>> = LazyLock::new(|| {
     rows(include_str!("../../data/issuers.txt")).filter_map(row).collect()
 });
 
-/// Each issuer once, in the order of the table.
-static ISSUER_NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let mut out: Vec<&str> = Vec::new();
-    for row in ISSUERS.iter() {
-        if !out.contains(&row.issuer) {
-            out.push(row.issuer);
+/// Each issuer once, in the order of the table; and whether its name has a part that differs.
+static ISSUER_NAMES: LazyLock<Vec<(&'static str, bool)>> = LazyLock::new(|| {
+    let mut out: Vec<(&str, bool)> = Vec::new();
+    for Claim { issuer, .. } in ISSUERS.iter() {
+        if !out.iter().any(|(known, _)| known == issuer) {
+            out.push((issuer, issuer.contains("{}")));
         }
     }
     out
@@ -63,8 +63,11 @@ pub fn is_shared(issuer: &str) -> bool {
 
 /// The rows of an issuer: those of the longest name that fits.
 fn named(issuer: &str) -> impl Iterator<Item = &'static Claim> {
-    let fits = |name: &&&str| has_shape(name, issuer, false, &|c| c != '/');
-    let longest = ISSUER_NAMES.iter().filter(fits).max_by_key(|name| name.len()).copied();
+    let fits = |(name, is_open): &&(&str, bool)| match is_open {
+        true => has_shape(name, issuer, false, &|c| c != '/'),
+        false => *name == issuer,
+    };
+    let longest = ISSUER_NAMES.iter().filter(fits).map(|(name, _)| *name).max_by_key(|name| name.len());
     ISSUERS.iter().filter(move |row| Some(row.issuer) == longest)
 }
 

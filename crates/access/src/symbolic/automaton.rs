@@ -58,10 +58,10 @@ fn has(bits: &[u64], at: usize) -> bool {
 
 impl Automaton {
     pub(super) fn new<'p>(
-        patterns: impl Iterator<Item = (&'p Vec<Token>, usize)>,
+        patterns: impl Iterator<Item = (&'p [Token], usize)>,
         shapes: &[Vec<Token>],
     ) -> Automaton {
-        let (mut all, groups): (Vec<&[Token]>, Vec<usize>) = patterns.map(|(p, g)| (p.as_slice(), g)).unzip();
+        let (mut all, groups): (Vec<&[Token]>, Vec<usize>) = patterns.unzip();
         let count = all.len();
         all.extend(shapes.iter().map(Vec::as_slice));
         let places: usize = all.iter().map(|p| p.len() + 1).sum();

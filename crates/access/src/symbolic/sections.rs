@@ -70,8 +70,8 @@ type Found = (u64, String);
 
 impl<'p> Sections<'p> {
     /// `None` where a wildcard may stand for one of these colons, or a pattern has fewer.
-    pub(super) fn read(asked: Asked, patterns: impl Iterator<Item = &'p Vec<Token>>) -> Option<Sections<'p>> {
-        let patterns: Vec<[&[Token]; SECTIONS]> = patterns.map(|p| cut(p)).collect::<Option<_>>()?;
+    pub(super) fn read(asked: Asked, patterns: impl Iterator<Item = &'p [Token]>) -> Option<Sections<'p>> {
+        let patterns: Vec<[&[Token]; SECTIONS]> = patterns.map(cut).collect::<Option<_>>()?;
         if patterns.len() > PATTERNS_MAX {
             return None;
         }
@@ -196,8 +196,8 @@ impl<'p> Sections<'p> {
         let (one, any) =
             if at + 1 == SECTIONS { (Token::One, Token::Any) } else { (Token::OneInPart, Token::AnyInPart) };
         let shape = if section == Section::NotEmpty { vec![one, any] } else { vec![any] };
-        let patterns: Vec<Vec<Token>> = distinct.iter().map(|(tokens, _)| tokens.to_vec()).collect();
-        for (hit, text) in Automaton::new(patterns.iter().zip(0..), &[shape]).firsts(self.fresh)? {
+        let patterns = distinct.iter().map(|(tokens, _)| *tokens);
+        for (hit, text) in Automaton::new(patterns.zip(0..), &[shape]).firsts(self.fresh)? {
             let of = distinct.iter().zip(hit).filter(|(_, hit)| *hit);
             add(of.fold(0, |all, ((_, bits), _)| all | bits), text);
         }

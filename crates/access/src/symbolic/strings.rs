@@ -64,6 +64,22 @@ pub(super) fn tokens(pieces: &[Piece], fold: bool) -> Option<Vec<Token>> {
     pieces.iter().map(token).collect()
 }
 
+/// The tokens of a text without variables.
+pub(super) fn plain(text: &str, wildcards: bool, fold: bool) -> Vec<Token> {
+    let mut out = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        out.push(match c {
+            // Two in a row match what one matches.
+            '*' if wildcards && out.last() == Some(&Token::Any) => continue,
+            '*' if wildcards => Token::Any,
+            '?' if wildcards => Token::One,
+            c if fold && c.is_ascii_alphabetic() => Token::Fold(c.to_ascii_lowercase()),
+            c => Token::Char(c),
+        });
+    }
+    out
+}
+
 /// The tokens of an ARN pattern: wildcards stay within the first five parts. `None` for one that no ARN matches.
 pub(super) fn arn_tokens(tokens: &[Token]) -> Option<Vec<Token>> {
     let mut out = Vec::with_capacity(tokens.len() + 8);
@@ -170,17 +186,17 @@ impl Cache {
         if let Some(found) = super::prefixes::classes(patterns, groups, shapes, usual) {
             return Ok(found);
         }
-        let owned: Vec<Vec<Token>> = patterns.iter().map(|p| p.to_vec()).collect();
         if let Some(asked) = shapes.asked()
-            && let Some(found) = Split::of(&owned).by_sections(asked, usual)?
+            && let Some(found) = Split::of(patterns).by_sections(asked, usual)?
         {
             return Ok(found);
         }
-        let asked: Question = (owned, groups.to_vec(), shapes.tokens());
+        let asked: Question =
+            (patterns.iter().map(|p| p.to_vec()).collect(), groups.to_vec(), shapes.tokens());
         if let Some(known) = self.known.get(&asked) {
             return Ok(known.clone());
         }
-        let found = classes(&asked.0, groups, &asked.2, usual)?;
+        let found = classes(patterns, groups, &asked.2, usual)?;
         self.known.insert(asked, found.clone());
         Ok(found)
     }
@@ -192,7 +208,7 @@ pub(super) fn matches(pattern: &Vec<Token>, text: &str) -> bool {
         ([Token::Any], _) => true,
         ([Token::Char(first), ..], c) if c != Some(*first) => false,
         _ => {
-            let automaton = Automaton::new(std::iter::once((pattern, 0)), &[]);
+            let automaton = Automaton::new(std::iter::once((pattern.as_slice(), 0)), &[]);
             automaton.run(text).is_some_and(|found| found == [true])
         }
     }
@@ -200,7 +216,7 @@ pub(super) fn matches(pattern: &Vec<Token>, text: &str) -> bool {
 
 /// Patterns by what has to be asked about them.
 struct Split<'p> {
-    patterns: &'p [Vec<Token>],
+    patterns: &'p [&'p [Token]],
     /// By pattern, whether every string matches it.
     always: Vec<bool>,
     /// By pattern, the only string that matches it.
@@ -210,8 +226,8 @@ struct Split<'p> {
 }
 
 impl<'p> Split<'p> {
-    fn of(patterns: &'p [Vec<Token>]) -> Split<'p> {
-        let always: Vec<bool> = patterns.iter().map(|p| matches!(p.as_slice(), [Token::Any])).collect();
+    fn of(patterns: &'p [&'p [Token]]) -> Split<'p> {
+        let always: Vec<bool> = patterns.iter().map(|p| matches!(p, [Token::Any])).collect();
         let literals: Vec<Option<String>> = patterns.iter().map(|p| literal(p)).collect();
         let open = (0..patterns.len())
             .filter(|i| always.get(*i) == Some(&false) && literals.get(*i) == Some(&None))
@@ -220,8 +236,8 @@ impl<'p> Split<'p> {
     }
 
     /// The open patterns.
-    fn rest(&self) -> impl Iterator<Item = &'p Vec<Token>> {
-        self.open.iter().filter_map(|i| self.patterns.get(*i))
+    fn rest(&self) -> impl Iterator<Item = &'p [Token]> {
+        self.open.iter().filter_map(|i| self.patterns.get(*i).copied())
     }
 
     fn known(&self) -> Set<&str> {
@@ -268,7 +284,7 @@ impl<'p> Split<'p> {
 
 /// The answer to [`Cache::classes`] for any patterns.
 fn classes(
-    patterns: &[Vec<Token>],
+    patterns: &[&[Token]],
     groups: &[usize],
     shapes: &[Vec<Token>],
     usual: &str,
@@ -286,7 +302,8 @@ pub(super) fn classes_by_sections(
     shapes: Shapes<'_>,
     usual: &str,
 ) -> Option<Vec<Class>> {
-    Split::of(patterns).by_sections(shapes.asked()?, usual).unwrap()
+    let patterns: Vec<&[Token]> = patterns.iter().map(Vec::as_slice).collect();
+    Split::of(&patterns).by_sections(shapes.asked()?, usual).unwrap()
 }
 
 #[cfg(test)]
@@ -296,7 +313,8 @@ pub(super) fn classes_by_automaton(
     shapes: Shapes<'_>,
     usual: &str,
 ) -> Vec<Class> {
-    classes(patterns, groups, &shapes.tokens(), usual).unwrap_or_default()
+    let patterns: Vec<&[Token]> = patterns.iter().map(Vec::as_slice).collect();
+    classes(&patterns, groups, &shapes.tokens(), usual).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -311,7 +329,8 @@ mod tests {
     }
 
     fn all_classes(patterns: &[Vec<Token>]) -> Vec<Class> {
-        classes(patterns, &(0..patterns.len()).collect::<Vec<_>>(), &[], "usual").unwrap()
+        let patterns: Vec<&[Token]> = patterns.iter().map(Vec::as_slice).collect();
+        classes(&patterns, &(0..patterns.len()).collect::<Vec<_>>(), &[], "usual").unwrap()
     }
 
     fn masks(texts: &[&str]) -> BTreeSet<String> {
