@@ -371,3 +371,88 @@ enum Membership<'e> {
     None,
     Unknown,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The zone as it is made says what its text says.
+    #[test]
+    fn a_zone_and_its_text() {
+        let set = |items: &[&str]| items.iter().map(|i| (*i).to_owned()).collect::<BTreeSet<_>>();
+        let zone = Zone {
+            organization: true,
+            accounts: set(&["222222222222"]),
+            principals: set(&["arn:aws:iam::333333333333:role/x"]),
+            canonical: set(&["c0ffee"]),
+            services: set(&["one.amazonaws.com"]),
+            federated: vec![
+                Tenant {
+                    provider: "arn:aws:iam::1:oidc-provider/id.example.com".to_owned(),
+                    subjects: vec!["a*".to_owned()],
+                },
+                Tenant { provider: "other.example.com".to_owned(), subjects: Vec::new() },
+            ],
+        };
+        let account = model::Account {
+            id: "111111111111".to_owned(),
+            name: String::new(),
+            path: "o-1/r-1/".to_owned(),
+        };
+        let organization = Organization {
+            id: "o-1".to_owned(),
+            root: "r-1".to_owned(),
+            management_account: "999999999999".to_owned(),
+            accounts: vec![account],
+            partial: None,
+        };
+        let allow = |principal: Value, condition: Value| json!({"Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*", "Condition": condition});
+        let all = ["111111111111", "222222222222"];
+        let is_service = json!({"aws:PrincipalIsAWSService": "true"});
+        let own = all.map(|a| format!("arn:*:*:*:{a}:*"));
+        let more = allow(json!("*"), json!({"StringEquals": {"s3:DataAccessPointAccount": "111111111111"}}));
+        let text = json!({"Version": "2012-10-17", "Statement": [
+            allow(json!({"AWS": all}), json!({})),
+            allow(json!({"AWS": zone.principals}), json!({})),
+            allow(json!({"CanonicalUser": "c0ffee"}), json!({})),
+            allow(json!({"Service": ["one.amazonaws.com", "two.amazonaws.com"]}), json!({})),
+            allow(json!("*"), json!({"Bool": is_service, "StringEquals": {"aws:SourceAccount": all}})),
+            allow(json!("*"), json!({"Bool": is_service, "StringEquals": {"aws:SourceOwner": all}})),
+            allow(json!("*"), json!({"ArnLike": {"aws:SourceArn": own}, "Bool": is_service})),
+            allow(json!("*"), json!({"StringEquals": {"aws:PrincipalOrgID": "o-1"}})),
+            allow(json!("*"), json!({"StringEquals": {"aws:SourceOrgID": "o-1"}})),
+            allow(json!("*"), json!({"ForAnyValue:StringLike": {"aws:SourceOrgPaths": "o-1/*"}})),
+            allow(json!({"Federated": zone.federated[0].provider}), json!({"StringLike": {"id.example.com:sub": "a*"}})),
+            allow(json!({"Federated": "other.example.com"}), json!({})),
+            more.clone(),
+        ]});
+        let read = parse(&text.to_string(), Duplicates::LastWins).unwrap();
+        let world = World::new("111111111111", Some(&organization), &zone);
+        let made = world.zone(&zone, &["two.amazonaws.com"], &[more]).unwrap();
+        let said = |document: &Document| -> Vec<String> {
+            let texts = |words: &[Word]| words.iter().map(|w| w.text.clone()).collect::<Vec<_>>();
+            let of = |s: &Statement| {
+                let principals = s.principal.as_ref().map(|p| {
+                    (p.negated, p.values.iter().map(|(k, w)| (*k, w.text.clone())).collect::<Vec<_>>())
+                });
+                let mut conditions: Vec<String> = s
+                    .conditions
+                    .iter()
+                    .map(|c| format!("{:?} {} {:?}", c.operator, c.key, texts(&c.values)))
+                    .collect();
+                conditions.sort();
+                let resource = s.resource.as_ref().map(|r| (r.negated, texts(&r.values)));
+                format!(
+                    "{} {:?} {principals:?} {:?} {resource:?} {conditions:?} {}",
+                    s.index,
+                    s.effect,
+                    texts(&s.action.values),
+                    s.is_certain
+                )
+            };
+            document.statements.iter().map(of).collect()
+        };
+        assert_eq!(said(&made), said(&read));
+        assert_eq!(made.version, read.version);
+    }
+}

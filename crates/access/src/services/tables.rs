@@ -44,12 +44,12 @@ static ISSUERS: LazyLock<Vec<Claim>> = LazyLock::new(|| {
     rows(include_str!("../../data/issuers.txt")).filter_map(row).collect()
 });
 
-/// Each issuer once, in the order of the table; and whether its name has a part that differs.
-static ISSUER_NAMES: LazyLock<Vec<(&'static str, bool)>> = LazyLock::new(|| {
-    let mut out: Vec<(&str, bool)> = Vec::new();
+/// Each issuer once, in the order of the table; and what stands behind the parts of its name that differ, if it has such.
+static ISSUER_NAMES: LazyLock<Vec<(&'static str, Option<&'static str>)>> = LazyLock::new(|| {
+    let mut out: Vec<(&str, Option<&str>)> = Vec::new();
     for Claim { issuer, .. } in ISSUERS.iter() {
         if !out.iter().any(|(known, _)| known == issuer) {
-            out.push((issuer, issuer.contains("{}")));
+            out.push((issuer, issuer.rsplit_once("{}").map(|(_, end)| end)));
         }
     }
     out
@@ -63,9 +63,9 @@ pub fn is_shared(issuer: &str) -> bool {
 
 /// The rows of an issuer: those of the longest name that fits.
 fn named(issuer: &str) -> impl Iterator<Item = &'static Claim> {
-    let fits = |(name, is_open): &&(&str, bool)| match is_open {
-        true => has_shape(name, issuer, false, &|c| c != '/'),
-        false => *name == issuer,
+    let fits = |(name, end): &&(&str, Option<&str>)| match end {
+        Some(end) => issuer.ends_with(end) && has_shape(name, issuer, false, &|c| c != '/'),
+        None => *name == issuer,
     };
     let longest = ISSUER_NAMES.iter().filter(fits).map(|(name, _)| *name).max_by_key(|name| name.len());
     ISSUERS.iter().filter(move |row| Some(row.issuer) == longest)

@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 const PATTERNS_MAX: usize = 64;
 /// Combinations of sections that are kept.
 const COMBINATIONS_MAX: usize = 4_096;
-/// Strings without these many colons are no ARNs.
+/// Parts of an ARN between its first five colons and behind them.
 const SECTIONS: usize = 6;
 
 /// What a section of the strings is.
@@ -58,6 +58,9 @@ impl Section {
     }
 }
 
+/// By pattern, whether it matches; and a string for which it is so.
+pub(super) type Hit = (Vec<bool>, String);
+
 /// Patterns, cut at their first five colons.
 pub(super) struct Sections<'p> {
     asked: Asked,
@@ -100,19 +103,14 @@ impl<'p> Sections<'p> {
     }
 
     /// As [`Automaton::classes`]; `None` where that has to look closer.
-    pub(super) fn classes(
-        &self,
-        known: &Set<&str>,
-        usual: &str,
-    ) -> Result<Option<Vec<(Vec<bool>, String)>>, Capped> {
+    pub(super) fn classes(&self, known: &Set<&str>, usual: &str) -> Result<Option<Vec<Hit>>, Capped> {
         let Some(mut found) = self.found()? else { return Ok(None) };
         if found.iter().any(|(_, witness)| known.contains(witness.as_str())) {
             return Ok(None);
         }
         found.sort_by(|(_, a), (_, b)| self.order(a, b));
         let hits = |bits: u64| (0..self.patterns.len()).map(|at| bits >> at & 1 == 1).collect::<Vec<bool>>();
-        let mut out: Vec<(Vec<bool>, String)> =
-            found.into_iter().map(|(bits, witness)| (hits(bits), witness)).collect();
+        let mut out: Vec<Hit> = found.into_iter().map(|(bits, witness)| (hits(bits), witness)).collect();
         if !known.contains(usual)
             && let Some(hit) = self.run(usual)
         {
