@@ -65,7 +65,7 @@ fn named(request: Request, new: &Document, existing: &Document) -> Request {
     };
     catalog::actions(service)
         .iter()
-        .map(|action| Request { action: action.full_name(), ..request.clone() })
+        .map(|action| Request { action: action.full_name().to_owned(), ..request.clone() })
         .find(differs)
         .unwrap_or(request)
 }

@@ -133,6 +133,9 @@ impl<'e> Surroundings<'e> {
     /// Statements that trust users and roles of trusted accounts by their unique ids, as far as a bundle names them.
     #[must_use]
     pub fn own_ids(&self, bundle: &Bundle) -> Vec<serde_json::Value> {
+        if self.ids.is_empty() {
+            return Vec::new();
+        }
         let world = World::new(&bundle.account, self.estate.organization.as_ref(), &self.estate.zone);
         let conditions = bundle.parts.iter().flat_map(|p| &p.document.statements).flat_map(|s| &s.conditions);
         let named: Vec<&str> = conditions

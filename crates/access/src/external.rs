@@ -18,7 +18,7 @@ mod rows;
 
 use crate::bundle::{Bundle, Part, Unread};
 use crate::catalog;
-use crate::eval::decide::{At, can_call, decide};
+use crate::eval::decide::{At, Decision, can_call, decide};
 use crate::eval::{Doubt, outcome};
 use crate::finding::{ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who};
 use crate::policy::{Document, Effect, PrincipalKind, Statement, Word};
@@ -175,14 +175,10 @@ impl<'b> Question<'b> {
         self.own.iter().filter(|(row, _)| self.is_allow(*row) && cell.has(*row)).map(|(_, at)| *at)
     }
 
-    /// What the evaluator says: somebody can make the request, is not trusted, and is allowed.
-    fn confirms(&self, request: &Request) -> bool {
-        self.world.objection(request).is_none()
-            && !outcome(self.zone, request, Doubt::Allows).is_allowed()
-            && decide(self.bundle, request).is_allowed
-    }
-
     fn findings(&self, cells: &Cells) -> Vec<Finding> {
+        if cells.all.is_empty() {
+            return self.dead(cells);
+        }
         let names = self.names(cells);
         let (open, held) = groups(self, cells, &names);
         let all: BTreeSet<usize> = open.values().flat_map(|group| group.open.iter().copied()).collect();
@@ -195,17 +191,23 @@ impl<'b> Question<'b> {
     }
 
     /// By class of actions: names of actions in it, and whether it has others.
-    fn names(&self, cells: &Cells) -> Vec<Actions> {
-        let mut known: BTreeSet<String> = BTreeSet::new();
-        for row in &self.rows {
-            let of = &row.statement.action.values;
-            known.extend(of.iter().map(|w| &w.text).filter(|t| !t.contains(['*', '?'])).cloned());
+    fn names(&self, cells: &Cells) -> Vec<Actions<'b>> {
+        let written = self.rows.iter().flat_map(|row| &row.statement.action.values).map(|w| w.text.as_str());
+        let written: BTreeSet<&str> = written.filter(|text| !text.contains(['*', '?'])).collect();
+        let literals: BTreeSet<String> = written.iter().map(|n| n.to_ascii_lowercase()).collect();
+        let of = self.bundle.actions.iter().flat_map(|p| catalog::matching(p));
+        let mut known: Vec<&str> = of.map(catalog::Action::full_name).collect();
+        known.sort_unstable();
+        known.dedup();
+        // Of one action in several cases the first, so that a list does not say it twice.
+        for text in written {
+            match known.iter_mut().find(|name| name.eq_ignore_ascii_case(text)) {
+                Some(name) => *name = text.min(name),
+                None => known.push(text),
+            }
         }
-        let literals: BTreeSet<String> = known.iter().map(|n| n.to_ascii_lowercase()).collect();
-        known.extend(
-            self.bundle.actions.iter().flat_map(|p| catalog::matching(p)).map(catalog::Action::full_name),
-        );
-        let mut out: Vec<Actions> = cells
+        known.sort_unstable();
+        let mut out: Vec<Actions<'b>> = cells
             .actions
             .iter()
             .map(|(_, witness)| Actions {
@@ -213,20 +215,13 @@ impl<'b> Question<'b> {
                 has_others: !literals.contains(&witness.to_ascii_lowercase()),
             })
             .collect();
-        let classes: BTreeMap<&Vec<u64>, usize> =
-            cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask, at)).collect();
-        let of = ActionClasses::of(&self.rows);
-        let mut seen = BTreeSet::new();
-        for name in known {
-            if !seen.insert(name.to_ascii_lowercase()) {
-                continue;
-            }
-            if let Some(at) = classes.get(&of.class(&name))
-                && let Some(slot) = out.get_mut(*at)
-            {
+        let classes: BTreeMap<&[u64], usize> =
+            cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask.as_slice(), at)).collect();
+        ActionClasses::of(&self.rows).classes(known, |name, class| {
+            if let Some(slot) = classes.get(class).and_then(|at| out.get_mut(*at)) {
                 slot.names.push(name);
             }
-        }
+        });
         out
     }
 
@@ -261,7 +256,14 @@ impl<'b> Question<'b> {
     }
 
     /// A finding that somebody can use.
-    fn open(&self, cells: &Cells, names: &[Actions], key: &Key, group: &Group, is_small: bool) -> Finding {
+    fn open(
+        &self,
+        cells: &Cells,
+        names: &[Actions<'_>],
+        key: &Key,
+        group: &Group,
+        is_small: bool,
+    ) -> Finding {
         let of: Vec<&Cell> = group.open.iter().filter_map(|at| cells.all.get(*at)).collect();
         let classes: Vec<Rule> = of.iter().map(|cell| self.class(&cell.request, is_small)).collect();
         let rule = classes.iter().min().copied().unwrap_or(Rule::Account);
@@ -273,20 +275,26 @@ impl<'b> Question<'b> {
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
         out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
         let worst = of.iter().zip(&classes).filter(|(_, class)| **class == rule).map(|(cell, _)| *cell);
-        let tried: Vec<Request> = worst.take(16).map(|cell| self.spoken(cell, names)).collect();
-        match tried.iter().find(|request| self.confirms(request)) {
-            Some(request) => out.witness = Some(request.clone()),
-            None => {
-                out.confidence = Confidence::Possible;
-                out.witness = tried.into_iter().next();
+        // One after the other: the first is nearly always confirmed.
+        let mut first = None;
+        let mut spoken = worst.take(16).map(|cell| self.spoken(cell, names));
+        let confirmed = spoken.find_map(|told| match told.is_confirmed {
+            true => Some(told),
+            false => {
+                first.get_or_insert(told);
+                None
             }
+        });
+        if confirmed.is_none() {
+            out.confidence = Confidence::Possible;
         }
+        let told = confirmed.or(first);
         if self.bundle.doubt.is_some() {
             out.confidence = Confidence::Possible;
         }
-        if let Some(witness) = &out.witness {
-            let decision = decide(self.bundle, witness);
-            out.decided_by = decision.allowing.iter().filter_map(|at| self.source(*at)).collect();
+        if let Some(told) = told {
+            out.decided_by = told.decision.allowing.iter().filter_map(|at| self.source(*at)).collect();
+            out.witness = Some(told.request);
         }
         out.residue = self.residue(cells, group);
         risk::rate(&mut out);
@@ -297,40 +305,56 @@ impl<'b> Question<'b> {
     }
 
     /// A witness in ordinary words: the same cell, an action that exists.
-    fn spoken(&self, cell: &Cell, names: &[Actions]) -> Request {
+    fn spoken(&self, cell: &Cell, names: &[Actions<'_>]) -> Told {
         let mut request = cell.request.clone();
         let of = names.get(cell.action).map(|a| a.names.as_slice()).unwrap_or_default();
         let at_form = of.iter().find(|name| self.bundle.takes(name, &request.resource));
         if let Some(name) = at_form.or(of.first()) {
-            request.action.clone_from(name);
+            (*name).clone_into(&mut request.action);
         }
         self.plainer(request)
     }
 
+    /// What the evaluator says of a request, and whether somebody can make it, is not trusted, and is allowed.
+    fn told(&self, request: Request) -> Told {
+        let decision = decide(self.bundle, &request);
+        let is_confirmed = decision.is_allowed
+            && self.world.objection(&request).is_none()
+            && !outcome(self.zone, &request, Doubt::Allows).is_allowed();
+        Told { request, decision, is_confirmed }
+    }
+
     /// The same request by somebody with an ordinary ARN, for an ordinary object, as far as that changes nothing.
-    fn plainer(&self, request: Request) -> Request {
-        let verdict = |r: &Request| (self.confirms(r), decide(self.bundle, r));
-        let before = verdict(&request);
-        let mut out = request.clone();
+    fn plainer(&self, request: Request) -> Told {
+        let mut out = self.told(request);
         let by = |of: &Request, who: Principal| {
-            let mut plain = of.clone();
-            plain.context.retain(|key, _| !key.starts_with("aws:principal") && key != "kms:calleraccount");
-            plain.principal = Some(who);
+            let is_of_caller = |key: &str| key.starts_with("aws:principal") || key == "kms:calleraccount";
+            let context = of.context.iter().filter(|(key, _)| !is_of_caller(key));
+            let mut plain = Request {
+                principal: Some(who),
+                action: of.action.clone(),
+                resource: of.resource.clone(),
+                context: context.map(|(key, values)| (key.clone(), values.clone())).collect(),
+            };
             self.world.complete(&mut plain);
-            plain
+            self.told(plain)
         };
-        let account = request.principal.as_ref().and_then(|p| p.account()).filter(|a| a.len() == 12);
+        let is_same = |a: &Told, b: &Told| a.is_confirmed == b.is_confirmed && a.decision == b.decision;
+        let account = out.request.principal.as_ref().and_then(|p| p.account()).filter(|a| a.len() == 12);
         if let Some(account) = account {
             // Nobody at all is the worst that can ask.
-            let better = [Principal::Anonymous, Principal::Iam(format!("arn:aws:iam::{account}:root"))]
-                .map(|who| by(&out, who));
-            if let Some(better) = better.into_iter().find(|r| verdict(r) == before) {
+            let mut better =
+                [Principal::Anonymous, Principal::Iam(format!("arn:aws:iam::{account}:root"))].into_iter();
+            if let Some(better) =
+                better.find_map(|who| Some(by(&out.request, who)).filter(|b| is_same(b, &out)))
+            {
                 out = better;
             }
         }
-        if request.resource.ends_with('/') {
-            let plain = Request { resource: format!("{}any-key", request.resource), ..out.clone() };
-            if verdict(&plain) == before {
+        if out.request.resource.ends_with('/') {
+            let resource = format!("{}any-key", out.request.resource);
+            let plain = self.told(Request { resource, ..out.request.clone() });
+            if is_same(&plain, &out) {
                 out = plain;
             }
         }
@@ -434,20 +458,28 @@ impl<'b> Question<'b> {
     }
 }
 
+/// A request and what the evaluator says of it.
+struct Told {
+    request: Request,
+    decision: Decision,
+    /// Somebody can make it, is not trusted, and is allowed.
+    is_confirmed: bool,
+}
+
 /// Actions of one class.
-struct Actions {
-    names: Vec<String>,
+struct Actions<'n> {
+    names: Vec<&'n str>,
     /// It has actions that no list names.
     has_others: bool,
 }
 
-fn action_rows(names: &[Actions], classes: impl Iterator<Item = usize>) -> Vec<ActionRow> {
+fn action_rows(names: &[Actions<'_>], classes: impl Iterator<Item = usize>) -> Vec<ActionRow> {
     let classes: BTreeSet<usize> = classes.collect();
     let mut out = BTreeSet::new();
     for actions in classes.into_iter().filter_map(|at| names.get(at)) {
         for name in &actions.names {
             let access_level = catalog::action(name).map_or("", |a| a.level.name()).to_owned();
-            out.insert(ActionRow { name: name.clone(), access_level, unlisted: false });
+            out.insert(ActionRow { name: (*name).to_owned(), access_level, unlisted: false });
         }
         if actions.has_others {
             out.insert(ActionRow {

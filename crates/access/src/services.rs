@@ -75,18 +75,30 @@ const PLACEHOLDER: &str = "${unknown:";
 
 /// Answers that hold such values: what the resource will be is not known, however little of it that is.
 fn unknown_yet(resource: &Resource) -> Vec<Unread> {
-    let text = |answer: &Value| answer.to_string();
-    let has = |(_, answer): &(&String, &Value)| text(answer).contains(PLACEHOLDER);
-    let all = resource.config.iter().filter(has).map(|(operation, answer)| {
-        let text = text(answer);
+    let of = |(operation, answer): (&String, &Value)| {
+        let text = placeholder(answer)?;
         let of = text.split(PLACEHOLDER).nth(1).and_then(|t| t.split('}').next()).unwrap_or_default();
-        Unread {
+        Some(Unread {
             operation: operation.clone(),
             permission: None,
             why: format!("{of} is known after apply only"),
-        }
-    });
-    all.collect()
+        })
+    };
+    resource.config.iter().filter_map(of).collect()
+}
+
+/// The first text of an answer that holds a placeholder.
+fn placeholder(answer: &Value) -> Option<&str> {
+    let has = |text: &str| text.contains(PLACEHOLDER);
+    match answer {
+        Value::String(text) => has(text).then_some(text),
+        Value::Array(items) => items.iter().find_map(placeholder),
+        Value::Object(members) => members.iter().find_map(|(key, value)| match has(key) {
+            true => Some(key.as_str()),
+            false => placeholder(value),
+        }),
+        _ => None,
+    }
 }
 
 /// A kind of which one policy says all; `None` where an answer holds no policy.

@@ -21,6 +21,7 @@ mod parts;
 mod patterns;
 mod prefixes;
 mod principals;
+mod sections;
 mod strings;
 mod values;
 

@@ -1,7 +1,11 @@
 //! What is known of the world around a resource: whose it is, which organisation it belongs to, whom its owner trusts. And with it
 //! which keys follow from who asks (access.md 4.2, 4.5, 8; IAM reference_policies_condition-keys).
 
-use crate::policy::{Document, DocumentError, Duplicates, parse};
+use crate::json::Span;
+use crate::policy::{
+    Base, Condition, Document, DocumentError, Duplicates, Effect, Operator, PrincipalKind, Principals,
+    Quantifier, Statement, Word, Words, parse,
+};
 use crate::request::{Principal, Request};
 use model::{Organization, Time};
 use serde::{Deserialize, Serialize};
@@ -277,60 +281,84 @@ impl<'e> World<'e> {
     /// # Errors
     /// None in practice: the text is our own.
     pub fn zone(&self, zone: &Zone, harmless: &[&str], more: &[Value]) -> Result<Document, DocumentError> {
-        let mut statements: Vec<Value> = Vec::new();
-        let mut allow = |principal: Value, condition: Option<Value>| {
-            let mut statement =
-                json!({"Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*"});
-            if let (Some(condition), Some(members)) = (condition, statement.as_object_mut()) {
-                members.insert("Condition".to_owned(), condition);
+        // Made as it stands: the text of a zone would be read again for each resource.
+        let mut out = match more {
+            [] => Document::empty(),
+            more => {
+                let text = json!({"Version": "2012-10-17", "Statement": more}).to_string();
+                parse(&text, Duplicates::LastWins)?
             }
-            statements.push(statement);
         };
-        let accounts: Vec<&str> = self.trusted.iter().copied().collect();
-        allow(json!({"AWS": accounts}), None);
+        let mut statements: Vec<Statement> = Vec::new();
+        let mut allow = |principals: Vec<(PrincipalKind, Word)>, conditions: Vec<Condition>| {
+            let everything = Words { negated: false, values: vec![word("*")], span: Span::default() };
+            statements.push(Statement {
+                index: 0,
+                sid: None,
+                effect: Effect::Allow,
+                principal: Some(Principals { negated: false, values: principals, span: Span::default() }),
+                action: everything.clone(),
+                resource: Some(everything),
+                conditions,
+                is_certain: true,
+                span: Span::default(),
+            });
+        };
+        let everyone = || vec![(PrincipalKind::Everyone, word("*"))];
+        let aws = PrincipalKind::Aws;
+        allow(self.trusted.iter().map(|a| (aws, word(a))).collect(), Vec::new());
         if !zone.principals.is_empty() {
-            allow(json!({"AWS": zone.principals}), None);
+            allow(zone.principals.iter().map(|a| (aws, word(a))).collect(), Vec::new());
         }
         if !zone.canonical.is_empty() {
-            allow(json!({"CanonicalUser": zone.canonical}), None);
+            let of = zone.canonical.iter().map(|id| (PrincipalKind::CanonicalUser, word(id)));
+            allow(of.collect(), Vec::new());
         }
-        let hosts: Vec<&str> =
-            zone.services.iter().map(String::as_str).chain(harmless.iter().copied()).collect();
+        let hosts = zone.services.iter().map(String::as_str).chain(harmless.iter().copied());
+        let hosts: Vec<_> = hosts.map(|host| (PrincipalKind::Service, word(host))).collect();
         if !hosts.is_empty() {
-            allow(json!({"Service": hosts}), None);
+            allow(hosts, Vec::new());
         }
         // A service that calls for one of ours.
-        let own: Vec<String> = accounts.iter().map(|a| format!("arn:*:*:*:{a}:*")).collect();
-        for (operator, key, values) in [
-            ("StringEquals", "aws:SourceAccount", json!(accounts)),
-            ("StringEquals", "aws:SourceOwner", json!(accounts)),
-            ("ArnLike", "aws:SourceArn", json!(own)),
+        let accounts = || self.trusted.iter().map(|a| word(a)).collect::<Vec<_>>();
+        let own: Vec<Word> = self.trusted.iter().map(|a| word(&format!("arn:*:*:*:{a}:*"))).collect();
+        for (base, key, values) in [
+            (Base::StringEquals, "aws:SourceAccount", accounts()),
+            (Base::StringEquals, "aws:SourceOwner", accounts()),
+            (Base::Arn, "aws:SourceArn", own),
         ] {
-            allow(
-                json!("*"),
-                Some(json!({operator: {key: values}, "Bool": {"aws:PrincipalIsAWSService": "true"}})),
-            );
+            let is_service = condition(Base::Bool, "aws:PrincipalIsAWSService", vec![word("true")]);
+            allow(everyone(), vec![is_service, condition(base, key, values)]);
         }
         if let Some(organization) = self.organization.filter(|_| zone.organization) {
-            allow(json!("*"), Some(json!({"StringEquals": {"aws:PrincipalOrgID": organization.id}})));
-            allow(json!("*"), Some(json!({"StringEquals": {"aws:SourceOrgID": organization.id}})));
-            allow(
-                json!("*"),
-                Some(
-                    json!({"ForAnyValue:StringLike": {"aws:SourceOrgPaths": format!("{}/*", organization.id)}}),
-                ),
-            );
+            let is = |key: &str| condition(Base::StringEquals, key, vec![word(&organization.id)]);
+            allow(everyone(), vec![is("aws:PrincipalOrgID")]);
+            allow(everyone(), vec![is("aws:SourceOrgID")]);
+            let within = vec![word(&format!("{}/*", organization.id))];
+            let mut of_service = condition(Base::StringLike, "aws:SourceOrgPaths", within);
+            of_service.operator.quantifier = Quantifier::ForAnyValue;
+            allow(everyone(), vec![of_service]);
         }
         for tenant in &zone.federated {
             let host = tenant.provider.rsplit("oidc-provider/").next().unwrap_or_default();
-            let sub = format!("{host}:sub");
-            let condition =
-                (!tenant.subjects.is_empty()).then(|| json!({"StringLike": {sub: tenant.subjects}}));
-            allow(json!({"Federated": tenant.provider}), condition);
+            let subjects = || tenant.subjects.iter().map(|s| word(s)).collect();
+            let of = (!tenant.subjects.is_empty())
+                .then(|| condition(Base::StringLike, &format!("{host}:sub"), subjects()));
+            allow(vec![(PrincipalKind::Federated, word(&tenant.provider))], of.into_iter().collect());
         }
-        statements.extend(more.iter().cloned());
-        parse(&json!({"Version": "2012-10-17", "Statement": statements}).to_string(), Duplicates::LastWins)
+        statements.append(&mut out.statements);
+        statements.iter_mut().enumerate().for_each(|(at, statement)| statement.index = at);
+        Ok(Document { statements, ..out })
     }
+}
+
+fn word(text: &str) -> Word {
+    Word { text: text.to_owned(), span: Span::default() }
+}
+
+fn condition(base: Base, key: &str, values: Vec<Word>) -> Condition {
+    let operator = Operator { quantifier: Quantifier::Plain, base, negated: false, if_exists: false };
+    Condition { operator, key: key.to_owned(), values, span: Span::default() }
 }
 
 /// Values of `aws:PrincipalType`.
@@ -342,4 +370,89 @@ enum Membership<'e> {
     /// It has no account.
     None,
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The zone as it is made says what its text says.
+    #[test]
+    fn a_zone_and_its_text() {
+        let set = |items: &[&str]| items.iter().map(|i| (*i).to_owned()).collect::<BTreeSet<_>>();
+        let zone = Zone {
+            organization: true,
+            accounts: set(&["222222222222"]),
+            principals: set(&["arn:aws:iam::333333333333:role/x"]),
+            canonical: set(&["c0ffee"]),
+            services: set(&["one.amazonaws.com"]),
+            federated: vec![
+                Tenant {
+                    provider: "arn:aws:iam::1:oidc-provider/id.example.com".to_owned(),
+                    subjects: vec!["a*".to_owned()],
+                },
+                Tenant { provider: "other.example.com".to_owned(), subjects: Vec::new() },
+            ],
+        };
+        let account = model::Account {
+            id: "111111111111".to_owned(),
+            name: String::new(),
+            path: "o-1/r-1/".to_owned(),
+        };
+        let organization = Organization {
+            id: "o-1".to_owned(),
+            root: "r-1".to_owned(),
+            management_account: "999999999999".to_owned(),
+            accounts: vec![account],
+            partial: None,
+        };
+        let allow = |principal: Value, condition: Value| json!({"Effect": "Allow", "Principal": principal, "Action": "*", "Resource": "*", "Condition": condition});
+        let all = ["111111111111", "222222222222"];
+        let is_service = json!({"aws:PrincipalIsAWSService": "true"});
+        let own = all.map(|a| format!("arn:*:*:*:{a}:*"));
+        let more = allow(json!("*"), json!({"StringEquals": {"s3:DataAccessPointAccount": "111111111111"}}));
+        let text = json!({"Version": "2012-10-17", "Statement": [
+            allow(json!({"AWS": all}), json!({})),
+            allow(json!({"AWS": zone.principals}), json!({})),
+            allow(json!({"CanonicalUser": "c0ffee"}), json!({})),
+            allow(json!({"Service": ["one.amazonaws.com", "two.amazonaws.com"]}), json!({})),
+            allow(json!("*"), json!({"Bool": is_service, "StringEquals": {"aws:SourceAccount": all}})),
+            allow(json!("*"), json!({"Bool": is_service, "StringEquals": {"aws:SourceOwner": all}})),
+            allow(json!("*"), json!({"ArnLike": {"aws:SourceArn": own}, "Bool": is_service})),
+            allow(json!("*"), json!({"StringEquals": {"aws:PrincipalOrgID": "o-1"}})),
+            allow(json!("*"), json!({"StringEquals": {"aws:SourceOrgID": "o-1"}})),
+            allow(json!("*"), json!({"ForAnyValue:StringLike": {"aws:SourceOrgPaths": "o-1/*"}})),
+            allow(json!({"Federated": zone.federated[0].provider}), json!({"StringLike": {"id.example.com:sub": "a*"}})),
+            allow(json!({"Federated": "other.example.com"}), json!({})),
+            more.clone(),
+        ]});
+        let read = parse(&text.to_string(), Duplicates::LastWins).unwrap();
+        let world = World::new("111111111111", Some(&organization), &zone);
+        let made = world.zone(&zone, &["two.amazonaws.com"], &[more]).unwrap();
+        let said = |document: &Document| -> Vec<String> {
+            let texts = |words: &[Word]| words.iter().map(|w| w.text.clone()).collect::<Vec<_>>();
+            let of = |s: &Statement| {
+                let principals = s.principal.as_ref().map(|p| {
+                    (p.negated, p.values.iter().map(|(k, w)| (*k, w.text.clone())).collect::<Vec<_>>())
+                });
+                let mut conditions: Vec<String> = s
+                    .conditions
+                    .iter()
+                    .map(|c| format!("{:?} {} {:?}", c.operator, c.key, texts(&c.values)))
+                    .collect();
+                conditions.sort();
+                let resource = s.resource.as_ref().map(|r| (r.negated, texts(&r.values)));
+                format!(
+                    "{} {:?} {principals:?} {:?} {resource:?} {conditions:?} {}",
+                    s.index,
+                    s.effect,
+                    texts(&s.action.values),
+                    s.is_certain
+                )
+            };
+            document.statements.iter().map(of).collect()
+        };
+        assert_eq!(said(&made), said(&read));
+        assert_eq!(made.version, read.version);
+    }
 }

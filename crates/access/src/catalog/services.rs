@@ -36,6 +36,7 @@ pub struct Action {
     pub service: &'static str,
     /// Without the service.
     pub name: &'static str,
+    full_name: &'static str,
     pub level: AccessLevel,
     /// Places in the lists of the service, as they are written: most callers ask for neither.
     resources: &'static str,
@@ -80,8 +81,8 @@ impl Action {
 
     /// `s3:GetObject`.
     #[must_use]
-    pub fn full_name(&self) -> String {
-        format!("{}:{}", self.service, self.name)
+    pub fn full_name(&self) -> &'static str {
+        self.full_name
     }
 }
 
@@ -149,7 +150,9 @@ fn read(service: &'static str, rows: &'static str) -> Service {
                 "P" => AccessLevel::PermissionsManagement,
                 _ => AccessLevel::Write,
             };
-            out.actions.push(Action { service, name, level, resources, keys });
+            // Kept as long as the program runs, as the text that it is made of.
+            let full_name = format!("{service}:{name}").leak();
+            out.actions.push(Action { service, name, full_name, level, resources, keys });
         }
     }
     out

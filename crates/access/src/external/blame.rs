@@ -2,7 +2,7 @@
 
 use super::group::{Group, Key};
 use super::{Actions, Question};
-use crate::eval::decide::{Blocker, decide};
+use crate::eval::decide::Blocker;
 use crate::finding::{Confidence, Exactness, Finding, Rule, Source, Test};
 use crate::policy::{Statement, Words};
 use crate::symbolic::{Cell, Cells};
@@ -59,7 +59,13 @@ impl Question<'_> {
     }
 
     /// A grant that would be open, but for what holds all of it back.
-    pub(super) fn held(&self, cells: &Cells, names: &[Actions], key: &Key, group: &Group) -> Option<Finding> {
+    pub(super) fn held(
+        &self,
+        cells: &Cells,
+        names: &[Actions<'_>],
+        key: &Key,
+        group: &Group,
+    ) -> Option<Finding> {
         let of: Vec<&Cell> = group.held.iter().filter_map(|at| cells.all.get(*at)).collect();
         let mut sets: Vec<BTreeSet<Blocker>> = of.iter().map(|cell| self.blockers(cell)).collect();
         sets.sort_by_key(BTreeSet::len);
@@ -79,12 +85,19 @@ impl Question<'_> {
         out.held_back_by =
             minimal.iter().map(|set| set.iter().filter_map(|b| self.blocker_source(b)).collect()).collect();
         // The request that would be allowed.
-        let would = of.iter().map(|cell| self.spoken(cell, names)).find(|request| {
-            let decision = decide(self.bundle, request);
-            !decision.allowing.is_empty() && self.world.objection(request).is_none()
+        let mut first = None;
+        let mut spoken = of.iter().map(|cell| self.spoken(cell, names));
+        let would = spoken.find_map(|told| {
+            let is_grant =
+                !told.decision.allowing.is_empty() && self.world.objection(&told.request).is_none();
+            if is_grant {
+                return Some(told.request);
+            }
+            first.get_or_insert(told.request);
+            None
         });
         out.confidence = if would.is_some() { Confidence::Confirmed } else { Confidence::Possible };
-        out.witness = would.or_else(|| of.first().map(|cell| self.spoken(cell, names)));
+        out.witness = would.or(first);
         if minimal.iter().all(|set| set.iter().any(|b| self.is_final(b))) {
             out.rule = Rule::DeadGrant;
             super::risk::rate_dead(&mut out);

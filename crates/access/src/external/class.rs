@@ -15,8 +15,11 @@ const V6_MAX: u128 = 1 << 96;
 
 /// Account ids in a text: twelve digits that stand alone.
 pub(super) fn accounts(text: &str) -> BTreeSet<String> {
-    let is_digit = |c: char| c.is_ascii_digit();
-    text.split(|c: char| !is_digit(c)).filter(|run| run.len() == 12).map(str::to_owned).collect()
+    ids(text).map(str::to_owned).collect()
+}
+
+fn ids(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_digit()).filter(|run| run.len() == 12)
 }
 
 impl Question<'_> {
@@ -79,14 +82,14 @@ impl Question<'_> {
             p.document.statements.iter().any(|s| {
                 let principals = s.principal.iter().flat_map(|p| &p.values).map(|(_, w)| w);
                 let values = s.conditions.iter().flat_map(|c| &c.values);
-                principals.chain(values).any(|w| accounts(&w.text).contains(account) || w.text == account)
+                principals.chain(values).any(|w| w.text == account || ids(&w.text).any(|id| id == account))
             })
         })
     }
 
     fn conditions(&self, key: &str) -> impl Iterator<Item = &Condition> {
         let of = self.bundle.parts.iter().flat_map(|p| &p.document.statements).flat_map(|s| &s.conditions);
-        of.filter(move |c| c.name() == key)
+        of.filter(move |c| c.key.eq_ignore_ascii_case(key))
     }
 
     /// Whether a value stands in a document as it is: the only one that fits.
@@ -198,8 +201,10 @@ impl Question<'_> {
             .collect();
         let hits = |of: &Network| -> Vec<bool> { networks.iter().map(|n| n.has(of)).collect() };
         let mut allowed: BTreeSet<(bool, Vec<bool>)> = BTreeSet::new();
-        for cell in cells.filter(|cell| self.bound(&cell.request).is_none()) {
-            if let Some(one) = address(&cell.request).map(Network::one) {
+        for cell in cells {
+            if let Some(one) = address(&cell.request).map(Network::one)
+                && self.bound(&cell.request).is_none()
+            {
                 allowed.insert((one.is_v6, hits(&one)));
             }
         }

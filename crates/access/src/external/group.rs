@@ -27,7 +27,7 @@ pub(super) struct Group {
 type Groups = BTreeMap<Key, Group>;
 
 /// Groups that somebody outside can use, and those that are held back as a whole.
-pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions]) -> (Groups, Groups) {
+pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions<'_>]) -> (Groups, Groups) {
     let mut all: Groups = BTreeMap::new();
     for (at, cell) in cells.all.iter().enumerate() {
         if !question.is_real(cell, names) {
@@ -100,7 +100,7 @@ impl Question<'_> {
     }
 
     /// Whether the resource that a cell asks for is one that its actions know.
-    pub(super) fn is_real(&self, cell: &Cell, names: &[Actions]) -> bool {
+    pub(super) fn is_real(&self, cell: &Cell, names: &[Actions<'_>]) -> bool {
         let Some(of) = names.get(cell.action) else { return true };
         of.has_others
             || of.names.is_empty()

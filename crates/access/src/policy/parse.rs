@@ -322,7 +322,7 @@ impl Reader {
             for k in self.pick(keys) {
                 let values = self.words(&k.value, &k.key);
                 let condition = Condition { operator, key: k.key.clone(), values, span: k.value.span };
-                if out.iter().any(|c| c.operator == operator && c.name() == condition.name()) {
+                if out.iter().any(|c| c.operator == operator && c.key.eq_ignore_ascii_case(&condition.key)) {
                     let what = format!("`{}` stands twice under `{}`, in another case", k.key, o.key);
                     self.error("duplicate_condition", what, k.key_span);
                 }

@@ -44,17 +44,31 @@ static ISSUERS: LazyLock<Vec<Claim>> = LazyLock::new(|| {
     rows(include_str!("../../data/issuers.txt")).filter_map(row).collect()
 });
 
+/// Each issuer once, in the order of the table; and what stands behind the parts of its name that differ, if it has such.
+static ISSUER_NAMES: LazyLock<Vec<(&'static str, Option<&'static str>)>> = LazyLock::new(|| {
+    let mut out: Vec<(&str, Option<&str>)> = Vec::new();
+    for Claim { issuer, .. } in ISSUERS.iter() {
+        if !out.iter().any(|(known, _)| known == issuer) {
+            out.push((issuer, issuer.rsplit_once("{}").map(|(_, end)| end)));
+        }
+    }
+    out
+});
+
 /// Whether many tenants share an issuer, so that its tokens are anybody's.
 #[must_use]
 pub fn is_shared(issuer: &str) -> bool {
-    named(issuer).first().is_some_and(|row| !row.is_tenant)
+    named(issuer).next().is_some_and(|row| !row.is_tenant)
 }
 
 /// The rows of an issuer: those of the longest name that fits.
-fn named(issuer: &str) -> Vec<&'static Claim> {
-    let fits = |row: &&Claim| has_shape(row.issuer, issuer, false, &|c| c != '/');
-    let longest = ISSUERS.iter().filter(fits).map(|row| row.issuer).max_by_key(|name| name.len());
-    ISSUERS.iter().filter(|row| Some(row.issuer) == longest).collect()
+fn named(issuer: &str) -> impl Iterator<Item = &'static Claim> {
+    let fits = |(name, end): &&(&str, Option<&str>)| match end {
+        Some(end) => issuer.ends_with(end) && has_shape(name, issuer, false, &|c| c != '/'),
+        None => *name == issuer,
+    };
+    let longest = ISSUER_NAMES.iter().filter(fits).map(|(name, _)| *name).max_by_key(|name| name.len());
+    ISSUERS.iter().filter(move |row| Some(row.issuer) == longest)
 }
 
 /// Whether a claim with this text in a policy tells one tenant of the issuer from all others. `has_wildcards`: the operator reads `*`
@@ -65,7 +79,7 @@ pub fn binds(issuer: &str, claim: &str, text: &str, has_wildcards: bool) -> bool
         return false;
     }
     let is_plain = |c: char| !has_wildcards || !matches!(c, '*' | '?');
-    named(issuer).iter().filter(|row| row.binds && row.claim == claim).any(|row| {
+    named(issuer).filter(|row| row.binds && row.claim == claim).any(|row| {
         row.shape.split("||").any(|shape| match shape.strip_suffix('$') {
             Some(whole) => has_shape(whole, text, false, &is_plain),
             None => has_shape(shape, text, true, &is_plain),

@@ -58,10 +58,10 @@ fn has(bits: &[u64], at: usize) -> bool {
 
 impl Automaton {
     pub(super) fn new<'p>(
-        patterns: impl Iterator<Item = (&'p Vec<Token>, usize)>,
+        patterns: impl Iterator<Item = (&'p [Token], usize)>,
         shapes: &[Vec<Token>],
     ) -> Automaton {
-        let (mut all, groups): (Vec<&[Token]>, Vec<usize>) = patterns.map(|(p, g)| (p.as_slice(), g)).unzip();
+        let (mut all, groups): (Vec<&[Token]>, Vec<usize>) = patterns.unzip();
         let count = all.len();
         all.extend(shapes.iter().map(Vec::as_slice));
         let places: usize = all.iter().map(|p| p.len() + 1).sum();
@@ -126,8 +126,7 @@ impl Automaton {
             out.shapes = Some((range, out.ends.split_off(count)));
         }
         let used: Set<char> = out.chars.iter().flatten().flatten().copied().collect();
-        let fresh = "zxqwvjky0987654321".chars().chain('\u{e000}'..'\u{f8ff}').find(|c| !used.contains(c));
-        out.fresh = fresh.unwrap_or('z');
+        out.fresh = Automaton::fresh_of(&used).unwrap_or('z');
         let mut letters: Vec<char> = used.into_iter().chain([':']).collect();
         letters.sort_unstable();
         letters.dedup();
@@ -171,6 +170,18 @@ impl Automaton {
         out.forward = forward;
         out.starts = out.closed(out.starts.clone());
         out
+    }
+
+    /// A character that no pattern has.
+    pub(super) fn fresh_of(used: &Set<char>) -> Option<char> {
+        "zxqwvjky0987654321".chars().chain('\u{e000}'..'\u{f8ff}').find(|c| !used.contains(c))
+    }
+
+    /// Each class with its first string, where `fresh` is the character of no pattern.
+    pub(super) fn firsts(mut self, fresh: char) -> Result<Vec<(Vec<bool>, String)>, Capped> {
+        self.fresh = fresh;
+        let found = self.search(false, &Set::default())?;
+        Ok(found.into_iter().filter_map(|(hit, witness)| Some((hit, witness?))).collect())
     }
 
     /// With the places behind tokens that may match nothing.

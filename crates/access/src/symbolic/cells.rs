@@ -4,14 +4,13 @@
 //! keys follow from that. What depends on each other is one dimension here, made of what can go together.
 
 use super::dimensions::{Dimension, Part, Value, actions, resources, variables};
-use super::hash::{Map, Set};
+use super::hash::{Few, Map};
 use super::implication::request_of;
 use super::keys::key_classes;
 use super::mask::Mask;
 use super::patterns::{Fixed, Variables, distinct};
 use super::principals::principal_classes;
-use super::strings::{Cache, Capped, Token, tokens};
-use crate::pattern::{Syntax, pieces};
+use super::strings::{Cache, Capped, Token, plain};
 use crate::policy::{Condition, Document, Statement};
 use crate::request::{Principal, Request};
 use crate::world::{OF_CALLER, World};
@@ -141,7 +140,7 @@ fn cells_of<const W: usize>(
         let Value::Action(action_name) = &action else { continue };
         let mut levels: Vec<Vec<Step<'_, W>>> = vec![vec![(action_mask, 0, &action)]];
         for dimension in dimensions.iter().flatten() {
-            let mut met: Set<Mask<W>> = Set::default();
+            let mut met: Few<Mask<W>> = Few::default();
             // Classes that these actions do not tell apart.
             let classes: Vec<(Mask<W>, &Value)> = dimension
                 .classes
@@ -150,7 +149,7 @@ fn cells_of<const W: usize>(
                 .map(|(mask, value)| (mask.and(action_mask), value))
                 .filter(|(mask, _)| is_wanted(mask) && met.insert(*mask))
                 .collect();
-            let mut known: Set<Mask<W>> = Set::default();
+            let mut known: Few<Mask<W>> = Few::default();
             let mut next = Vec::new();
             for (before, (mask, _, _)) in levels.last().into_iter().flatten().enumerate() {
                 for (of, value) in &classes {
@@ -171,7 +170,7 @@ fn cells_of<const W: usize>(
                 passed = passed.or(*mask);
                 continue;
             }
-            let mut request = request_of(&values_of(&levels, at), &no_values);
+            let mut request = request_of(values_of(&levels, at), &no_values);
             world.complete(&mut request);
             out.all.push(Cell { applies: words(mask, rows.len()), action: class, request });
         }
@@ -188,11 +187,11 @@ fn cells_of<const W: usize>(
 type Step<'v, const W: usize> = (Mask<W>, usize, &'v Value);
 
 /// The values that lead to a mask of the last level.
-fn values_of<const W: usize>(levels: &[Vec<Step<'_, W>>], mut at: usize) -> Vec<Value> {
+fn values_of<'v, const W: usize>(levels: &[Vec<Step<'v, W>>], mut at: usize) -> Vec<&'v Value> {
     let mut values = Vec::with_capacity(levels.len());
     for level in levels.iter().rev() {
         let Some((_, before, value)) = level.get(at) else { break };
-        values.push((*value).clone());
+        values.push(*value);
         at = *before;
     }
     values
@@ -207,49 +206,80 @@ fn words<const W: usize>(mask: &Mask<W>, rows: usize) -> Vec<u64> {
 /// Which rows' actions an action meets, as in [`Cells::actions`]: made once for the rows, asked for many actions.
 #[derive(Debug)]
 pub struct ActionClasses {
-    /// Each text once, in lower case, and by row whether it is negated, and which texts it has.
-    texts: Vec<Vec<Token>>,
-    rows: Vec<(bool, Vec<usize>)>,
+    /// Each text once, in lower case: those without wildcards by their place, the others as patterns.
+    literals: Map<String, usize>,
+    patterns: Vec<(usize, Vec<Token>)>,
+    texts: usize,
+    /// Rows with one list of actions: whether it is negated, which texts it has, and the rows.
+    lists: Vec<(bool, Vec<usize>, Vec<u64>)>,
 }
 
 impl ActionClasses {
     #[must_use]
     pub fn of(rows: &[Row<'_>]) -> ActionClasses {
-        let mut index: Map<String, usize> = Map::default();
-        let mut texts = Vec::new();
-        let syntax = Syntax { wildcards: true, variables: false };
-        let rows = rows
-            .iter()
-            .map(|row| {
-                let listed = &row.statement.action;
-                let mut of = Vec::with_capacity(listed.values.len());
-                for w in &listed.values {
-                    let text = w.text.to_ascii_lowercase();
-                    let next = texts.len();
-                    let at = *index.entry(text.clone()).or_insert(next);
-                    if at == next {
-                        texts.push(tokens(&pieces(&text, syntax), false).unwrap_or_default());
+        let (mut index, mut literals): (Map<String, usize>, Map<String, usize>) = Default::default();
+        let mut patterns = Vec::new();
+        let mut known: Map<(bool, Vec<usize>), usize> = Map::default();
+        let mut lists: Vec<(bool, Vec<usize>, Vec<u64>)> = Vec::new();
+        for (row, Row { statement, .. }) in rows.iter().enumerate() {
+            let listed = &statement.action;
+            let mut of = Vec::with_capacity(listed.values.len());
+            for w in &listed.values {
+                let text = w.text.to_ascii_lowercase();
+                let at = index.get(&text).copied().unwrap_or_else(|| {
+                    let at = index.len();
+                    match text.contains(['*', '?']) {
+                        true => patterns.push((at, plain(&text, true, false))),
+                        false => drop(literals.insert(text.clone(), at)),
                     }
-                    of.push(at);
-                }
-                (listed.negated, of)
-            })
-            .collect();
-        ActionClasses { texts, rows }
-    }
-
-    #[must_use]
-    pub fn class(&self, action: &str) -> Vec<u64> {
-        let action: Vec<char> = action.to_ascii_lowercase().chars().collect();
-        let hits: Vec<bool> = self.texts.iter().map(|t| fits(t, &action)).collect();
-        let mut out = vec![0; self.rows.len().div_ceil(64)];
-        for (at, (negated, of)) in self.rows.iter().enumerate() {
-            let is_hit = of.iter().any(|t| hits.get(*t) == Some(&true));
-            if let Some(word) = out.get_mut(at / 64).filter(|_| is_hit != *negated) {
-                *word |= 1 << (at % 64);
+                    index.insert(text, at);
+                    at
+                });
+                of.push(at);
+            }
+            let list = *known.entry((listed.negated, of)).or_insert_with_key(|(negated, of)| {
+                lists.push((*negated, of.clone(), vec![0; rows.len().div_ceil(64)]));
+                lists.len() - 1
+            });
+            if let Some(word) = lists.get_mut(list).and_then(|(_, _, mask)| mask.get_mut(row / 64)) {
+                *word |= 1 << (row % 64);
             }
         }
-        out
+        ActionClasses { literals, patterns, texts: index.len(), lists }
+    }
+
+    /// By action, the rows that it meets, as words of bits.
+    pub fn classes<'n>(
+        &self,
+        actions: impl IntoIterator<Item = &'n str>,
+        mut found: impl FnMut(&'n str, &[u64]),
+    ) {
+        // Made once for all of them.
+        let (mut lower, mut chars, mut hits) = (String::new(), Vec::new(), vec![false; self.texts]);
+        let mut out = vec![0; self.lists.first().map_or(0, |(_, _, rows)| rows.len())];
+        for action in actions {
+            lower.clear();
+            lower.push_str(action);
+            lower.make_ascii_lowercase();
+            chars.clear();
+            chars.extend(lower.chars());
+            hits.fill(false);
+            let literal = self.literals.get(&lower).copied();
+            let patterns =
+                self.patterns.iter().filter(|(_, pattern)| fits(pattern, &chars)).map(|(at, _)| *at);
+            for at in literal.into_iter().chain(patterns) {
+                if let Some(slot) = hits.get_mut(at) {
+                    *slot = true;
+                }
+            }
+            out.fill(0);
+            for (negated, of, rows) in &self.lists {
+                if of.iter().any(|text| hits.get(*text) == Some(&true)) != *negated {
+                    out.iter_mut().zip(rows).for_each(|(word, more)| *word |= more);
+                }
+            }
+            found(action, &out);
+        }
     }
 }
 
@@ -320,14 +350,14 @@ fn all_dimensions<const W: usize>(
         }
     }
     // One of each kind: some resources have callers of some kinds only, for some actions.
-    let mut met: Set<(u8, Mask<W>)> = Set::default();
+    let mut met: Few<(u8, Mask<W>)> = Few::default();
     let kind = |joint: &&Joint<W>| callers.get(joint.kind).map_or(0, |(_, caller)| kind_of(caller));
     let who = who.iter().filter(|joint| met.insert((kind(joint), joint.mask))).map(|joint| {
         let caller = callers.get(joint.kind).map(|(_, caller)| Value::Principal(caller.clone()));
         (joint.mask, Value::Several(caller.into_iter().chain(listed(joint.values.as_ref())).collect()))
     });
     out.push(Dimension { classes: who.collect(), widened: None });
-    let mut met: Set<Mask<W>> = Set::default();
+    let mut met: Few<Mask<W>> = Few::default();
     let network = network.iter().filter(|joint| met.insert(joint.mask));
     let network = network.map(|joint| (joint.mask, Value::Several(listed(joint.values.as_ref()).collect())));
     out.push(Dimension { classes: network.collect(), widened: None });
@@ -390,7 +420,7 @@ fn joined<const W: usize>(
         .map(|(mask, values)| (mask, Rc::new(Value::Key(key.to_owned(), values.clone())), values))
         .collect();
     let mut out = Vec::new();
-    let mut known: Set<(usize, Mask<W>)> = Set::default();
+    let mut known: Few<(usize, Mask<W>)> = Few::default();
     for joint in before {
         for (of, value, values) in &classes {
             let Some(kind) = goes(joint.kind, values.as_deref()) else { continue };

@@ -7,7 +7,7 @@
 //! answer is found without trying anything.
 
 use super::dimensions::{Dimension, Value};
-use super::hash::Set;
+use super::hash::Few;
 use super::mask::Mask;
 use super::strings::Capped;
 use std::ops::ControlFlow;
@@ -68,7 +68,7 @@ fn apart<const W: usize>(
     let mut rows: Vec<Vec<(Mask<W>, usize)>> = Vec::with_capacity(dimensions.len());
     for dimension in dimensions {
         *steps += dimension.classes.len() * W;
-        let mut seen = Set::default();
+        let mut seen = Few::default();
         let of = dimension.classes.iter().enumerate().filter(|(_, (mask, _))| mask.and(asked) == asked);
         let row: Vec<_> =
             of.map(|(at, (mask, _))| (mask.and(unless), at)).filter(|(mask, _)| seen.insert(*mask)).collect();
@@ -94,7 +94,7 @@ fn apart<const W: usize>(
     }
     for (row, stay) in rows.iter().zip(stay.iter().skip(1)) {
         let mut next: Vec<Step<W>> = Vec::new();
-        let mut seen: Set<Mask<W>> = Set::default();
+        let mut seen: Few<Mask<W>> = Few::default();
         let last = levels.last().map(Vec::as_slice).unwrap_or_default();
         for (before, (mask, _, _)) in last.iter().enumerate() {
             *steps += row.len() * W;

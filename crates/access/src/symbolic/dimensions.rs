@@ -4,7 +4,7 @@ use super::keys::key_dimension;
 use super::mask::Mask;
 use super::patterns::{Atom, Patterns, Variables, distinct, filled, mask_of, owners};
 use super::principals::{DERIVED, principals};
-use super::strings::{Cache, Capped, Class, matches, tokens};
+use super::strings::{Cache, Capped, Class, matches, plain};
 use crate::pattern::{Piece, Syntax, pieces};
 use crate::policy::{Condition, Document, Statement, Words};
 use crate::request::Principal;
@@ -99,15 +99,19 @@ pub(super) fn actions<const W: usize>(parts: &[Part<'_>], cache: &mut Cache) -> 
     let mut patterns = Patterns::default();
     let atom = |part: &Part<'_>| {
         let Words { negated, values, .. } = &part.statement.action;
-        let syntax = Syntax { wildcards: true, variables: false };
-        let texts = values.iter().map(|w| w.text.to_ascii_lowercase());
-        let of = texts.filter_map(|t| tokens(&pieces(&t, syntax), false)).map(|t| patterns.add(t)).collect();
-        Atom { statement: part.bit, patterns: of, negated: *negated }
+        let texts = values.iter().map(|w| plain(&w.text.to_ascii_lowercase(), true, false));
+        Atom { statement: part.bit, patterns: texts.map(|t| patterns.add(t)).collect(), negated: *negated }
     };
-    let atoms: Vec<Atom> = parts.iter().map(atom).collect();
+    let atoms: Vec<Atom> =
+        parts.iter().filter(|part| !is_everything(&part.statement.action)).map(atom).collect();
     let found = super::parts::actions(&patterns.all, &owners(&atoms, patterns.all.len()), cache)?;
     let classes = found.into_iter().map(|c| (mask_of(&atoms, &c.matched), Value::Action(c.witness)));
     Ok(Dimension { classes: distinct(classes), widened: None })
+}
+
+/// Whether a list asks nothing: every action or resource is in it.
+fn is_everything(listed: &Words) -> bool {
+    !listed.negated && !listed.values.is_empty() && listed.values.iter().all(|w| w.text == "*")
 }
 
 pub(super) fn resources<const W: usize>(
@@ -118,7 +122,10 @@ pub(super) fn resources<const W: usize>(
     let mut patterns = Patterns::default();
     let mut atoms = Vec::new();
     for part in parts {
-        let Some(Words { negated, values, .. }) = &part.statement.resource else { continue };
+        let Some(listed @ Words { negated, values, .. }) = &part.statement.resource else { continue };
+        if is_everything(listed) {
+            continue;
+        }
         let syntax = part.document.syntax(true);
         let of =
             values.iter().filter_map(|w| filled(&w.text, syntax, None, variables)).map(|t| patterns.add(t));

@@ -5,7 +5,7 @@
 //! it is kept, so that a document made to collide costs time within those limits and nothing else. No result depends on an order of
 //! these maps: they are only asked, never walked.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 pub(super) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Folded>>;
 pub(super) type Set<K> = std::collections::HashSet<K, BuildHasherDefault<Folded>>;
@@ -55,10 +55,51 @@ impl Hasher for Folded {
     }
 }
 
+/// Entries up to which a list is searched: most sets here stay that small, and a hash would cost more.
+const FEW: usize = 16;
+
+/// A set of small keys.
+pub(super) struct Few<K> {
+    few: Vec<K>,
+    many: Set<K>,
+}
+
+impl<K> Default for Few<K> {
+    fn default() -> Few<K> {
+        Few { few: Vec::new(), many: Set::default() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Few<K> {
+    /// Whether it was not there yet.
+    pub(super) fn insert(&mut self, key: K) -> bool {
+        if self.many.is_empty() {
+            if self.few.contains(&key) {
+                return false;
+            }
+            if self.few.len() < FEW {
+                self.few.push(key);
+                return true;
+            }
+            self.many.extend(self.few.iter().cloned());
+        }
+        self.many.insert(key)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::hash::Hash;
+
+    #[test]
+    fn few_and_many() {
+        let mut set = Few::default();
+        for round in 0..2 {
+            for n in 0..100u64 {
+                assert_eq!(set.insert(n), round == 0, "{n}");
+            }
+        }
+    }
 
     /// No two of many small keys that differ in a bit or a length meet in the low bits more often than chance has it.
     #[test]

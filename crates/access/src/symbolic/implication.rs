@@ -330,7 +330,7 @@ fn as_text(pieces: &[Piece]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-pub(super) fn request_of(values: &[Value], fixed: &Fixed) -> Request {
+pub(super) fn request_of<'v>(values: impl IntoIterator<Item = &'v Value>, fixed: &Fixed) -> Request {
     let mut out = Request {
         principal: None,
         action: "z:z".to_owned(),
@@ -342,7 +342,7 @@ pub(super) fn request_of(values: &[Value], fixed: &Fixed) -> Request {
             out.context.insert(key.clone(), vec![value.clone()]);
         }
     }
-    values.iter().for_each(|value| set(&mut out, value));
+    values.into_iter().for_each(|value| set(&mut out, value));
     out
 }
 

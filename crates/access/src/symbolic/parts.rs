@@ -4,12 +4,14 @@
 //! automaton over the whole text. A `*` of a pattern may stand for a colon as well; such a pattern is one of several ways to cut it
 //! into parts.
 
-use super::hash::{Map, Set};
+use super::hash::{Few, Map, Set};
 use super::strings::{Cache, Capped, Class, Shapes, Token};
 use std::collections::BTreeSet;
 
 /// Ways to cut one pattern.
 const CUTS_MAX: usize = 64;
+/// Ways up to which a list of them is searched.
+const WAYS_FEW: usize = 24;
 /// Combinations of parts that are kept.
 const COMBINATIONS_MAX: usize = 100_000;
 
@@ -19,6 +21,9 @@ type Cut<'p> = Vec<&'p [Token]>;
 /// All ways to cut a pattern into `count` parts at colons, such that a text with colons between its parts matches it if and only if it
 /// matches all parts of one of them. The last part may have colons of its own.
 fn cuts(pattern: &[Token], count: usize) -> Result<Vec<Cut<'_>>, Capped> {
+    if let Some(only) = only_cut(pattern, count) {
+        return Ok(vec![only]);
+    }
     let mut out: BTreeSet<Cut<'_>> = BTreeSet::new();
     let mut open: Vec<(Cut<'_>, usize)> = vec![(Vec::with_capacity(count), 0)];
     while let Some((parts, from)) = open.pop() {
@@ -50,6 +55,22 @@ fn cuts(pattern: &[Token], count: usize) -> Result<Vec<Cut<'_>>, Capped> {
         }
     }
     Ok(out.into_iter().collect())
+}
+
+/// The cut of a pattern that has no wildcard before its last part, as most have none.
+fn only_cut(pattern: &[Token], count: usize) -> Option<Cut<'_>> {
+    let mut out = Vec::with_capacity(count);
+    let mut rest = pattern;
+    while out.len() + 1 < count {
+        let end = rest.iter().position(|t| matches!(t, Token::Char(':') | Token::One | Token::Any))?;
+        if rest.get(end) != Some(&Token::Char(':')) {
+            return None;
+        }
+        out.push(rest.get(..end)?);
+        rest = rest.get(end + 1..)?;
+    }
+    out.push(rest);
+    Some(out)
 }
 
 /// A cut and the pattern that it is of.
@@ -86,9 +107,16 @@ pub(super) fn actions(
 ) -> Result<Vec<Class>, Capped> {
     let ways = ways(patterns, 2)?;
     let all: Vec<&Way<'_>> = ways.iter().collect();
-    let (mut out, mut seen) = (Vec::new(), Set::default());
+    let (mut out, mut seen) = (Vec::new(), Few::default());
     for (hit, service) in part_classes(&all, 0, Shapes::Part, "z", None, cache)? {
         let of_service = kept(&all, &hit);
+        if of_service.is_empty() {
+            let matched = vec![false; patterns.len()];
+            if seen.insert(matched.clone()) {
+                out.push(Class { matched, witness: format!("{service}:z") });
+            }
+            continue;
+        }
         for (hit, name) in part_classes(&of_service, 1, Shapes::Part, "z", Some(owners), cache)? {
             let matched = matched(&kept(&of_service, &hit), patterns.len());
             if seen.insert(matched.clone()) {
@@ -119,10 +147,19 @@ fn arn_classes(patterns: &[Vec<Token>], cache: &mut Cache) -> Result<Vec<Class>,
     let all: Vec<&Way<'_>> = ways.iter().collect();
     let arn = part_classes(&all, 0, Shapes::Only("arn"), "arn", None, cache)?;
     let begins = kept(&all, arn.first().map(|(hit, _)| hit.as_slice()).unwrap_or_default());
-    let (mut out, mut seen) = (Vec::new(), Set::default());
+    let (mut out, mut seen) = (Vec::new(), Few::default());
     // What a resource looks like depends on its service.
     for (hit, service) in part_classes(&begins, 2, Shapes::Part, "z", None, cache)? {
         let of_service = kept(&begins, &hit);
+        if of_service.is_empty() {
+            let matched = vec![false; patterns.len()];
+            if seen.insert(matched.clone()) {
+                let [partition, region, account, resource] = PARTS.map(|(_, _, usual)| usual);
+                let witness = format!("arn:{partition}:{service}:{region}:{account}:{resource}");
+                out.push(Class { matched, witness });
+            }
+            continue;
+        }
         let mut parts = Vec::with_capacity(PARTS.len());
         for (part, shapes, usual) in PARTS {
             let shapes = if part == 5 { Shapes::Resource(&service) } else { shapes };
@@ -203,18 +240,26 @@ fn part_classes(
     let mut patterns: Vec<&[Token]> = Vec::new();
     let mut groups: Vec<usize> = Vec::new();
     let mut index: Map<(&[Token], Option<usize>), usize> = Map::default();
-    let of: Vec<usize> = ways
-        .iter()
-        .map(|way| {
-            let tokens = way.cut.get(part).copied().unwrap_or_default();
-            let owner = owners.and_then(|o| o.get(way.pattern)).copied();
-            *index.entry((tokens, owner)).or_insert_with(|| {
-                patterns.push(tokens);
-                groups.push(owner.unwrap_or_default());
-                patterns.len() - 1
-            })
-        })
-        .collect();
+    // A list of few is searched faster than a map of them is made.
+    let is_few = ways.len() <= WAYS_FEW;
+    let mut of: Vec<usize> = Vec::with_capacity(ways.len());
+    for way in ways {
+        let tokens = way.cut.get(part).copied().unwrap_or_default();
+        let owner = owners.and_then(|o| o.get(way.pattern)).copied();
+        let group = owner.unwrap_or_default();
+        let known = match is_few {
+            true => patterns.iter().zip(&groups).position(|(p, g)| *g == group && *p == tokens),
+            false => index.get(&(tokens, owner)).copied(),
+        };
+        of.push(known.unwrap_or_else(|| {
+            if !is_few {
+                index.insert((tokens, owner), patterns.len());
+            }
+            patterns.push(tokens);
+            groups.push(group);
+            patterns.len() - 1
+        }));
+    }
     if owners.is_none() {
         groups = (0..patterns.len()).collect();
     }

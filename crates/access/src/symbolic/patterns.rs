@@ -1,9 +1,9 @@
 //! The texts of statements as patterns, and what statements ask of them.
 
 use super::dimensions::Value;
-use super::hash::Map;
+use super::hash::{Few, Map};
 use super::mask::Mask;
-use super::strings::{Cache, Capped, Class, Shapes, Token, tokens};
+use super::strings::{Cache, Capped, Class, Shapes, Token, plain, tokens};
 use crate::pattern::{Piece, Syntax, pieces};
 use crate::policy::Base;
 use std::collections::BTreeMap;
@@ -51,16 +51,30 @@ impl From<Vec<Token>> for Pattern {
 pub(super) struct Patterns {
     pub all: Vec<Vec<Token>>,
     free: Vec<usize>,
+    /// Empty while there are few.
     index: Map<Pattern, usize>,
 }
+
+/// Patterns up to which a list is searched.
+const FEW: usize = 16;
 
 impl Patterns {
     pub(super) fn add(&mut self, pattern: impl Into<Pattern>) -> usize {
         let pattern = pattern.into();
+        let at = self.all.len();
+        if pattern.free.is_none() && at < FEW && self.free.is_empty() {
+            return self.all.iter().position(|known| *known == pattern.tokens).unwrap_or_else(|| {
+                self.all.push(pattern.tokens);
+                at
+            });
+        }
+        if self.index.is_empty() {
+            let known = self.all.iter().cloned().map(Pattern::from);
+            self.index = known.zip(0..).collect();
+        }
         if let Some(at) = self.index.get(&pattern) {
             return *at;
         }
-        let at = self.all.len();
         self.all.push(pattern.tokens.clone());
         self.free.extend(pattern.free.is_some().then_some(at));
         self.index.insert(pattern, at);
@@ -141,12 +155,8 @@ pub(super) fn mask_of<const W: usize>(atoms: &[Atom], matched: &[bool]) -> Mask<
 pub(super) fn distinct<const W: usize>(
     all: impl IntoIterator<Item = (Mask<W>, Value)>,
 ) -> Vec<(Mask<W>, Value)> {
-    let mut seen = Map::default();
-    let mut out = Vec::new();
-    for (mask, value) in all {
-        seen.entry(mask).or_insert_with(|| out.push((mask, value)));
-    }
-    out
+    let mut seen = Few::default();
+    all.into_iter().filter(|(mask, _)| seen.insert(*mask)).collect()
 }
 
 /// The pattern of a text; `None` when it matches nothing.
@@ -157,6 +167,9 @@ pub(super) fn filled(
     variables: &Variables<'_>,
 ) -> Option<Pattern> {
     let fold = matches!(base, Some(Base::StringEqualsIgnoreCase | Base::Bool));
+    if !(syntax.variables && text.contains("${")) {
+        return Some(plain(text, syntax.wildcards, fold).into());
+    }
     let read = pieces(text, syntax);
     let mut out = Vec::with_capacity(read.len());
     let mut is_free = false;

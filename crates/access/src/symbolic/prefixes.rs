@@ -55,7 +55,7 @@ pub(super) fn classes(
         |witness: String| Class { matched: patterns.iter().map(|p| p.matches(&witness)).collect(), witness };
     let may_be_empty = match shapes {
         Shapes::Only(text) => return Some(vec![class(text.to_owned())]),
-        Shapes::Of(_) => return None,
+        Shapes::Callers => return None,
         Shapes::All => true,
         // Colons are another matter: some services have them in their resources. All have resources without.
         Shapes::Part | Shapes::PartOrEmpty | Shapes::Resource(_)

@@ -32,7 +32,7 @@ fn of_account(service: &str, account: &[Token]) -> Vec<Token> {
     .concat()
 }
 
-fn principal_shapes() -> [Vec<Token>; 2] {
+pub(super) fn principal_shapes() -> [Vec<Token>; 2] {
     ["iam", "sts"].map(|service| of_account(service, &[Token::OneInPart, Token::AnyInPart]))
 }
 
@@ -121,8 +121,7 @@ pub(super) fn principal_classes<const W: usize>(
             ));
         }
     }
-    let found =
-        patterns.classes(Shapes::Of(&principal_shapes()), "arn:aws:iam::999999999999:user/z", cache)?;
+    let found = patterns.classes(Shapes::Callers, "arn:aws:iam::999999999999:user/z", cache)?;
     let mut out = Vec::new();
     for class in found {
         let mut mask: Mask<W> = mask_of(&atoms, &class.matched);

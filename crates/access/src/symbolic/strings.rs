@@ -6,6 +6,8 @@
 
 use super::automaton::Automaton;
 use super::hash::{Map, Set};
+use super::principals::principal_shapes;
+use super::sections::{Asked, Sections};
 use crate::catalog;
 use crate::pattern::Piece;
 
@@ -62,6 +64,22 @@ pub(super) fn tokens(pieces: &[Piece], fold: bool) -> Option<Vec<Token>> {
     pieces.iter().map(token).collect()
 }
 
+/// The tokens of a text without variables.
+pub(super) fn plain(text: &str, wildcards: bool, fold: bool) -> Vec<Token> {
+    let mut out = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        out.push(match c {
+            // Two in a row match what one matches.
+            '*' if wildcards && out.last() == Some(&Token::Any) => continue,
+            '*' if wildcards => Token::Any,
+            '?' if wildcards => Token::One,
+            c if fold && c.is_ascii_alphabetic() => Token::Fold(c.to_ascii_lowercase()),
+            c => Token::Char(c),
+        });
+    }
+    out
+}
+
 /// The tokens of an ARN pattern: wildcards stay within the first five parts. `None` for one that no ARN matches.
 pub(super) fn arn_tokens(tokens: &[Token]) -> Option<Vec<Token>> {
     let mut out = Vec::with_capacity(tokens.len() + 8);
@@ -104,8 +122,8 @@ pub(super) enum Shapes<'s> {
     Only(&'s str),
     /// The last part of ARNs of a service.
     Resource(&'s str),
-    /// Those that match one of these.
-    Of(&'s [Vec<Token>]),
+    /// ARNs of principals.
+    Callers,
 }
 
 impl Shapes<'_> {
@@ -119,7 +137,16 @@ impl Shapes<'_> {
                 let shapes = catalog::resource_shapes(service);
                 shapes.iter().map(|shape| shape.iter().map(token).collect()).collect()
             }
-            Shapes::Of(shapes) => shapes.to_vec(),
+            Shapes::Callers => principal_shapes().to_vec(),
+        }
+    }
+
+    /// What can be asked for section by section.
+    fn asked(&self) -> Option<Asked> {
+        match self {
+            Shapes::All => Some(Asked::All),
+            Shapes::Callers => Some(Asked::Callers),
+            _ => None,
         }
     }
 }
@@ -135,12 +162,12 @@ fn token(shape: &catalog::Shape) -> Token {
 }
 
 /// Patterns, their groups, and shapes.
-type Asked = (Vec<Vec<Token>>, Vec<usize>, Vec<Vec<Token>>);
+type Question = (Vec<Vec<Token>>, Vec<usize>, Vec<Vec<Token>>);
 
 /// Answers of [`classes`] that were found already: the statements of a policy name the same resources again and again.
 #[derive(Default)]
 pub(super) struct Cache {
-    known: Map<Asked, Vec<Class>>,
+    known: Map<Question, Vec<Class>>,
     /// Of whole ARNs, by their patterns.
     pub arns: Map<Vec<Vec<Token>>, Vec<Class>>,
 }
@@ -159,11 +186,17 @@ impl Cache {
         if let Some(found) = super::prefixes::classes(patterns, groups, shapes, usual) {
             return Ok(found);
         }
-        let asked: Asked = (patterns.iter().map(|p| p.to_vec()).collect(), groups.to_vec(), shapes.tokens());
+        if let Some(asked) = shapes.asked()
+            && let Some(found) = Split::of(patterns).by_sections(asked, usual)?
+        {
+            return Ok(found);
+        }
+        let asked: Question =
+            (patterns.iter().map(|p| p.to_vec()).collect(), groups.to_vec(), shapes.tokens());
         if let Some(known) = self.known.get(&asked) {
             return Ok(known.clone());
         }
-        let found = classes(&asked.0, groups, &asked.2, usual)?;
+        let found = classes(patterns, groups, &asked.2, usual)?;
         self.known.insert(asked, found.clone());
         Ok(found)
     }
@@ -175,51 +208,102 @@ pub(super) fn matches(pattern: &Vec<Token>, text: &str) -> bool {
         ([Token::Any], _) => true,
         ([Token::Char(first), ..], c) if c != Some(*first) => false,
         _ => {
-            let automaton = Automaton::new(std::iter::once((pattern, 0)), &[]);
+            let automaton = Automaton::new(std::iter::once((pattern.as_slice(), 0)), &[]);
             automaton.run(text).is_some_and(|found| found == [true])
         }
     }
 }
 
+/// Patterns by what has to be asked about them.
+struct Split<'p> {
+    patterns: &'p [&'p [Token]],
+    /// By pattern, whether every string matches it.
+    always: Vec<bool>,
+    /// By pattern, the only string that matches it.
+    literals: Vec<Option<String>>,
+    /// Places of all others.
+    open: Vec<usize>,
+}
+
+impl<'p> Split<'p> {
+    fn of(patterns: &'p [&'p [Token]]) -> Split<'p> {
+        let always: Vec<bool> = patterns.iter().map(|p| matches!(p, [Token::Any])).collect();
+        let literals: Vec<Option<String>> = patterns.iter().map(|p| literal(p)).collect();
+        let open = (0..patterns.len())
+            .filter(|i| always.get(*i) == Some(&false) && literals.get(*i) == Some(&None))
+            .collect();
+        Split { patterns, always, literals, open }
+    }
+
+    /// The open patterns.
+    fn rest(&self) -> impl Iterator<Item = &'p [Token]> {
+        self.open.iter().filter_map(|i| self.patterns.get(*i).copied())
+    }
+
+    fn known(&self) -> Set<&str> {
+        self.literals.iter().flatten().map(String::as_str).collect()
+    }
+
+    /// All classes, from those of the open patterns and what a string comes to in those.
+    fn classes(
+        &self,
+        found: Vec<(Vec<bool>, String)>,
+        run: impl Fn(&str) -> Option<Vec<bool>>,
+    ) -> Vec<Class> {
+        let matched = |found: &[bool], also: Option<&str>| -> Vec<bool> {
+            let mut out = self.always.clone();
+            for (at, hit) in self.open.iter().zip(found) {
+                if let Some(slot) = out.get_mut(*at) {
+                    *slot = *hit;
+                }
+            }
+            for (slot, literal) in out.iter_mut().zip(&self.literals) {
+                *slot |= also.is_some() && literal.as_deref() == also;
+            }
+            out
+        };
+        let mut out: Vec<Class> = found
+            .into_iter()
+            .map(|(found, witness)| Class { matched: matched(&found, None), witness })
+            .collect();
+        let mut seen = Set::default();
+        for text in self.literals.iter().flatten().filter(|text| seen.insert(text.as_str())) {
+            if let Some(found) = run(text) {
+                out.push(Class { matched: matched(&found, Some(text)), witness: text.clone() });
+            }
+        }
+        out
+    }
+
+    fn by_sections(&self, asked: Asked, usual: &str) -> Result<Option<Vec<Class>>, Capped> {
+        let Some(sections) = Sections::read(asked, self.rest()) else { return Ok(None) };
+        let found = sections.classes(&self.known(), usual)?;
+        Ok(found.map(|found| self.classes(found, |text| sections.run(text))))
+    }
+}
+
 /// The answer to [`Cache::classes`] for any patterns.
 fn classes(
-    patterns: &[Vec<Token>],
+    patterns: &[&[Token]],
     groups: &[usize],
     shapes: &[Vec<Token>],
     usual: &str,
 ) -> Result<Vec<Class>, Capped> {
-    let always: Vec<bool> = patterns.iter().map(|p| matches!(p.as_slice(), [Token::Any])).collect();
-    let literals: Vec<Option<String>> = patterns.iter().map(|p| literal(p)).collect();
-    let open: Vec<usize> = (0..patterns.len())
-        .filter(|i| always.get(*i) == Some(&false) && literals.get(*i) == Some(&None))
-        .collect();
-    let automaton =
-        Automaton::new(open.iter().filter_map(|i| Some((patterns.get(*i)?, *groups.get(*i)?))), shapes);
-    let known: Set<&str> = literals.iter().flatten().map(String::as_str).collect();
-    let matched = |found: &[bool], also: Option<&str>| -> Vec<bool> {
-        let mut out = always.clone();
-        for (at, hit) in open.iter().zip(found) {
-            if let Some(slot) = out.get_mut(*at) {
-                *slot = *hit;
-            }
-        }
-        for (slot, literal) in out.iter_mut().zip(&literals) {
-            *slot |= also.is_some() && literal.as_deref() == also;
-        }
-        out
-    };
-    let mut out: Vec<Class> = automaton
-        .classes(&known, usual)?
-        .into_iter()
-        .map(|(found, witness)| Class { matched: matched(&found, None), witness })
-        .collect();
-    let mut seen = Set::default();
-    for text in literals.iter().flatten().filter(|text| seen.insert(text.as_str())) {
-        if let Some(found) = automaton.run(text) {
-            out.push(Class { matched: matched(&found, Some(text)), witness: text.clone() });
-        }
-    }
-    Ok(out)
+    let split = Split::of(patterns);
+    let of = split.rest().zip(split.open.iter().map(|i| groups.get(*i).copied().unwrap_or_default()));
+    let automaton = Automaton::new(of, shapes);
+    let found = automaton.classes(&split.known(), usual)?;
+    Ok(split.classes(found, |text| automaton.run(text)))
+}
+
+#[cfg(test)]
+pub(super) fn classes_by_sections(
+    patterns: &[Vec<Token>],
+    shapes: Shapes<'_>,
+    usual: &str,
+) -> Option<Vec<Class>> {
+    let patterns: Vec<&[Token]> = patterns.iter().map(Vec::as_slice).collect();
+    Split::of(&patterns).by_sections(shapes.asked()?, usual).unwrap()
 }
 
 #[cfg(test)]
@@ -229,7 +313,8 @@ pub(super) fn classes_by_automaton(
     shapes: Shapes<'_>,
     usual: &str,
 ) -> Vec<Class> {
-    classes(patterns, groups, &shapes.tokens(), usual).unwrap_or_default()
+    let patterns: Vec<&[Token]> = patterns.iter().map(Vec::as_slice).collect();
+    classes(&patterns, groups, &shapes.tokens(), usual).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -244,7 +329,8 @@ mod tests {
     }
 
     fn all_classes(patterns: &[Vec<Token>]) -> Vec<Class> {
-        classes(patterns, &(0..patterns.len()).collect::<Vec<_>>(), &[], "usual").unwrap()
+        let patterns: Vec<&[Token]> = patterns.iter().map(Vec::as_slice).collect();
+        classes(&patterns, &(0..patterns.len()).collect::<Vec<_>>(), &[], "usual").unwrap()
     }
 
     fn masks(texts: &[&str]) -> BTreeSet<String> {

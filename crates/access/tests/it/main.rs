@@ -2,6 +2,8 @@
 //! the lints for library code leave them out.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod corpora;
 #[cfg(test)]
 mod differential;

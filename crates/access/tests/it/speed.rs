@@ -2,6 +2,7 @@
 
 use crate::workloads::{estate, family, resource};
 use access::check::readings;
+use access::estate::{Estate, analyse};
 use access::symbolic::{Verdict, implies};
 use std::time::{Duration, Instant};
 
@@ -112,4 +113,47 @@ fn measure_policies_of_resources() {
             "{n} policies against {what}: {sum:?}; median {middle:?}, slowest {slowest:?}; {undecided} undecided"
         );
     }
+}
+
+/// A whole estate from its files to findings, beside reading the same files and the policies in them. CPU time of one core: the
+/// command line and the bench spread the resources over two.
+#[test]
+#[ignore = "a measurement; run with --ignored --nocapture"]
+fn measure_estate() {
+    let count = 10_000;
+    let texts: Vec<String> = estate(count, 7).iter().map(|r| serde_json::to_string(r).unwrap()).collect();
+    let policies = |value: &serde_json::Value| {
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            match value {
+                serde_json::Value::Object(members) => open.extend(members.values()),
+                serde_json::Value::Array(items) => open.extend(items),
+                serde_json::Value::String(text) if text.starts_with('{') => {
+                    drop(std::hint::black_box(serde_json::from_str::<serde_json::Value>(text).unwrap()));
+                }
+                _ => {}
+            }
+        }
+    };
+    let mut ratios = Vec::new();
+    let (mut ours, mut theirs) = (Duration::MAX, Duration::MAX);
+    for _ in 0..5 {
+        let started = Instant::now();
+        let resources = texts.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        let whole = Estate { resources, ..Estate::default() };
+        let findings: usize = analyse(&whole).iter().map(|(_, analysis)| analysis.findings.len()).sum();
+        let took = started.elapsed();
+        assert!(findings > count / 20);
+        let started = Instant::now();
+        texts.iter().for_each(|text| policies(&serde_json::from_str(text).unwrap()));
+        let peer = started.elapsed();
+        ratios.push(took.as_secs_f64() / peer.as_secs_f64());
+        (ours, theirs) = (ours.min(took), theirs.min(peer));
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "{count} resources: {ours:?}, reading {theirs:?}: {:.1} x by the best of each, {:.1} x in the middle round",
+        ours.as_secs_f64() / theirs.as_secs_f64(),
+        ratios[ratios.len() / 2]
+    );
 }
