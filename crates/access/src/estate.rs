@@ -133,7 +133,8 @@ impl<'e> Surroundings<'e> {
     /// Statements that trust users and roles of trusted accounts by their unique ids, as far as a bundle names them.
     #[must_use]
     pub fn own_ids(&self, bundle: &Bundle) -> Vec<serde_json::Value> {
-        if self.ids.is_empty() {
+        // Who listens hears of ids that are not there yet, too.
+        if self.known.ids.is_empty() && self.asked.is_none() {
             return Vec::new();
         }
         let world = World::new(&bundle.account, self.estate.organization.as_ref(), &self.estate.zone);

@@ -147,10 +147,16 @@ fn attributes(finding: &Finding, unit: Option<&str>) -> Attributes {
 
 /// A finding as an occurrence. Its evidence is no event of the vault but what the analysis says, under a number that is its digest:
 /// the same finding again is a repeat, another witness or a wider grant is news.
-pub fn occurrence(finding: &Finding, estate: &Estate, file: Option<&String>, at: Time) -> Occurrence {
+pub fn occurrence(
+    finding: &Finding,
+    around: &Surroundings<'_>,
+    file: Option<&String>,
+    at: Time,
+) -> Occurrence {
     let kind = finding.resource_type.trim_start_matches("AWS::").replace("::", "");
     let class: String = title_case(finding.rule.name().trim_start_matches("access."));
-    let member = estate.organization.iter().flat_map(|o| &o.accounts).find(|a| a.id == finding.account);
+    let member =
+        around.estate.organization.iter().flat_map(|o| &o.accounts).find(|a| a.id == finding.account);
     let about = About {
         source: FindingSource::Access,
         finding_type: format!("Exposure:{kind}/{class}"),
@@ -201,13 +207,15 @@ pub fn occurrence(finding: &Finding, estate: &Estate, file: Option<&String>, at:
         fields.insert("not exact", why.clone());
     }
     fields.retain(|_, text| !text.is_empty());
+    let captured = around.find(&finding.resource_type, &finding.resource).map_or(at, |r| r.captured_at);
     let digest = model::sha256(&[json(serde_json::to_string(finding)).as_bytes()]);
     let number = digest.iter().take(8).fold(0u64, |n, byte| (n << 8) | u64::from(*byte));
     let evidence = Evidence {
         shard: 0,
         seq: number,
         event_id: EventId::NONE,
-        event_time: at,
+        // Not when it was looked at: the same finding after a restart is the same evidence.
+        event_time: captured,
         dataset: "estate".into(),
         fields: fields.iter().map(|(k, v)| (*k, v.as_str())).collect(),
     };

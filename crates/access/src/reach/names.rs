@@ -6,23 +6,23 @@ use crate::symbolic::{ActionClasses, Cell, Cells};
 use std::collections::BTreeMap;
 
 pub(super) struct Names {
-    class_of: BTreeMap<String, usize>,
+    class_of: BTreeMap<&'static str, usize>,
     /// By class.
-    names: Vec<Vec<String>>,
+    names: Vec<Vec<&'static str>>,
 }
 
 impl Names {
     /// All that is asked for.
     pub(super) fn of(made: &Made<'_>, cells: &Cells) -> Names {
-        let classes: BTreeMap<&Vec<u64>, usize> =
-            cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask, at)).collect();
-        let of = ActionClasses::of(&made.rows());
+        let classes: BTreeMap<&[u64], usize> =
+            cells.actions.iter().enumerate().map(|(at, (mask, _))| (mask.as_slice(), at)).collect();
         let mut out = Names { class_of: BTreeMap::new(), names: vec![Vec::new(); cells.actions.len()] };
-        for name in made.actions.iter().flat_map(|a| catalog::matching(a)).map(catalog::Action::full_name) {
-            let Some(class) = classes.get(&of.class(&name)) else { continue };
-            out.names.get_mut(*class).into_iter().for_each(|n| n.push(name.clone()));
+        let known = made.actions.iter().flat_map(|a| catalog::matching(a)).map(catalog::Action::full_name);
+        ActionClasses::of(&made.rows()).classes(known, |name, class| {
+            let Some(class) = classes.get(class) else { return };
+            out.names.get_mut(*class).into_iter().for_each(|n| n.push(name));
             out.class_of.insert(name, *class);
-        }
+        });
         out
     }
 
@@ -34,7 +34,7 @@ impl Names {
     pub(super) fn spoken(&self, cell: &Cell) -> Option<String> {
         let names = self.names.get(cell.action)?;
         let service = cell.request.resource.split(':').nth(2).unwrap_or_default();
-        let is_of = |name: &&String| name.split(':').next() == Some(service);
-        names.iter().find(is_of).or(names.first()).cloned()
+        let is_of = |name: &&&str| name.split(':').next() == Some(service);
+        names.iter().find(is_of).or(names.first()).map(|name| (*name).to_owned())
     }
 }

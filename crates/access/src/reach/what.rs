@@ -228,10 +228,10 @@ fn words(
         row.actions.push(row_of);
     }
     if action.negated {
-        without.extend(action.values.iter().map(|w| w.text.clone()));
+        without.extend(action.values.iter().map(|w| w.text.as_str()));
     }
     // A service at a time is more than anybody reads: what is not in the scope at all was never granted.
-    row.except_actions = without.into_iter().take(EXCEPT_MAX).collect();
+    row.except_actions = without.into_iter().take(EXCEPT_MAX).map(str::to_owned).collect();
     // In a resource's own policy `*` is this resource.
     let here: Vec<String> = match (piece.layer, made.caller.target.forms.as_slice()) {
         (Layer::Resource, [_, ..]) => made.caller.target.forms.iter().map(|f| f.pattern.clone()).collect(),

@@ -200,9 +200,9 @@ async fn judge(node: &Node, id: FindingId, verdict: Verdict, why: &str) -> Resul
 /// Hands on what is new, what is back, and what is over.
 async fn tell(node: &Node, before: Option<&Analysed>, now: &Analysed) -> Result<(), Problem> {
     let is_new = |id: &FindingId, f: &Finding| before.and_then(|b| b.findings.get(id)) != Some(f);
-    let estate = &now.loaded.estate;
+    let around = Surroundings::of(&now.loaded.estate);
     let news = now.findings.iter().filter(|(id, f)| is_new(id, f));
-    let news = news.map(|(_, f)| occurrence(f, estate, now.loaded.files.get(&f.resource), now.at)).collect();
+    let news = news.map(|(_, f)| occurrence(f, &around, now.loaded.files.get(&f.resource), now.at)).collect();
     node.hub.ingest(node, news, "access").await?;
     let state = node.hub.state();
     for id in now.findings.keys() {
