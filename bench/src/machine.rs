@@ -59,3 +59,12 @@ pub fn said(program: &str, args: &[&str]) -> String {
     let text = out.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     text.lines().next().unwrap_or("unknown").trim().to_owned()
 }
+
+/// The most memory that this process has had, in words.
+pub fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak =
+        status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|l| l.split_whitespace().next());
+    let mib = peak.and_then(|kib| kib.parse::<u64>().ok()).map(|kib| kib / 1024);
+    mib.map_or_else(|| "memory not known".to_owned(), |mib| format!("at most {mib} MiB of memory"))
+}
