@@ -466,6 +466,7 @@ fn outsiders_are_there_as_the_analysis_of_the_resource_has_them() {
     assert_eq!(told, [(FOREIGN, "outsider", Certainty::Confirmed)]);
     assert_eq!(rows[0].witness.as_ref().unwrap().resource, OBJECT);
     assert!(who_can(&of, "s3:PutObject", OBJECT).is_empty());
+    assert_eq!(who_can(&of, GET, "arn:aws:s3:::b/*")[0].certainty, Certainty::Confirmed);
     // An account of the organisation whose users and roles were not collected is outside of what is known.
     let of = estate(vec![user(USER, &[]), bucket(OWN, &[to(json!({"AWS": SECOND}), GET)])]);
     assert_eq!(who_can(&of, GET, OBJECT)[0].principal, SECOND);
@@ -494,6 +495,22 @@ fn what_somebody_can_do() {
     assert_eq!(rows.len(), 1, "{rows:#?}");
     assert_eq!(rows[0].resources, ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]);
     assert_eq!(rows[0].actions[0].access_level, "Write");
+    assert_eq!(rows[0].witness.as_ref().unwrap().action, "s3:PutObject");
+    // A witness is something that exists; roles that do not trust the caller are left out, those that do are not.
+    let trusting = |name: &str, who: Value| {
+        let statement = json!({"Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"});
+        role(&format!("arn:aws:iam::111122223333:role/{name}"), &[statement], &[])
+    };
+    let admin = user(USER, &[allow("*", "*")]);
+    let (yes, no) =
+        (trusting("yes", json!({"AWS": OWN})), trusting("no", json!({"Service": "ec2.amazonaws.com"})));
+    let rows = what_can(&estate(vec![admin, yes, no]), USER).unwrap();
+    let except: Vec<&str> = rows[0].except.iter().map(|e| e.resource.as_str()).collect();
+    assert_eq!(except, ["arn:aws:iam::111122223333:role/no"]);
+    assert!(rows.iter().any(|r| r.resources == ["arn:aws:iam::111122223333:role/yes"]), "{rows:#?}");
+    let witness = rows[0].witness.as_ref().unwrap();
+    let service = witness.action.split(':').next().unwrap();
+    assert!(witness.resource == "*" || witness.resource.split(':').nth(2) == Some(service), "{witness}");
     assert!(what_can(&named, "arn:aws:iam::111122223333:user/nobody").is_none());
     // An account of which nothing is known may allow it or not.
     let far = estate(vec![user(USER, &[allow("sts:AssumeRole", "arn:aws:iam::999988887777:role/x")])]);
