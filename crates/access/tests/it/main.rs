@@ -2,6 +2,8 @@
 //! the lints for library code leave them out.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod corpora;
 #[cfg(test)]
 mod differential;
@@ -19,6 +21,8 @@ mod oracles;
 mod oracles_found;
 #[cfg(test)]
 mod outsiders;
+#[cfg(test)]
+mod people;
 #[cfg(test)]
 mod permissions;
 #[cfg(test)]
