@@ -21,6 +21,7 @@ pub use what::what_can;
 pub use who::{owner_of, target_for, who_can};
 
 use crate::bundle::Unread;
+use crate::catalog;
 use crate::estate::{Estate, Surroundings};
 use crate::eval::permissions::{View, allowed, complete, objection};
 use crate::finding::{ActionRow, Exactness, Source, Test};
@@ -175,6 +176,26 @@ impl Ask<'_> {
             })
     }
 
+    /// The same request for a resource as its service has them, where that is allowed by the same statements.
+    fn plainer(&self, request: Request, by: &[Source]) -> Request {
+        let (service, _) = request.action.split_once(':').unwrap_or_default();
+        if request.resource.split(':').nth(2) == Some(service) || self.around.is_none() {
+            return request;
+        }
+        let known = catalog::action(&request.action).map(catalog::Action::resources).unwrap_or_default();
+        let of = known.iter().flat_map(|used| {
+            catalog::resource_types(service).iter().filter(move |r| r.name == used.name).map(|r| r.arn)
+        });
+        let arns = of.map(|template| instance(template, &self.made.caller.holder.account));
+        let mut plain = arns.chain(["*".to_owned()]).map(|resource| Request { resource, ..request.clone() });
+        let is_by = |r: &Request| {
+            let decision = allowed(r, self.view());
+            let statements: Vec<&Source> = decision.layers.iter().flat_map(|l| &l.statements).collect();
+            by.iter().all(|source| statements.contains(&source))
+        };
+        plain.find(|r| self.confirms(r) && is_by(r)).unwrap_or(request)
+    }
+
     /// The row of a way, but for what its words come to.
     fn row(&self, way: &[usize], group: &Group, spoken: &dyn Fn(&Cell) -> Option<String>) -> Row {
         const TRIED_MAX: usize = 32;
@@ -190,7 +211,7 @@ impl Ask<'_> {
                 of.sort();
                 of.dedup();
             }
-            decided_by.push(piece.source());
+            decided_by.extend((!piece.is_unread).then(|| piece.source()));
         }
         let mut order: Vec<usize> = group.open.iter().copied().collect();
         order.sort_by_key(|at| cells.all.get(*at).map_or(0, |c| c.request.context.len()));
@@ -201,6 +222,7 @@ impl Ask<'_> {
         let mut tried = order.into_iter().take(TRIED_MAX).filter_map(requests).flatten().flatten();
         let first = tried.next();
         let witness = first.iter().cloned().chain(tried).find(|request| self.confirms(request));
+        let witness = witness.map(|w| self.plainer(w, &decided_by));
         let mut unread = unread_of(holder, target);
         let is_unread = !unread.is_empty() || question::is_unread(made, way);
         if is_unread {
@@ -250,6 +272,25 @@ impl Ask<'_> {
             unread,
         }
     }
+}
+
+/// A template of an ARN (`arn:${Partition}:s3:::${BucketName}`), filled in.
+fn instance(template: &str, account: &str) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((before, (name, behind))) =
+        rest.split_once("${").and_then(|(before, inside)| Some((before, inside.split_once('}')?)))
+    {
+        out.push_str(before);
+        out.push_str(match name {
+            "Partition" => "aws",
+            "Region" => "eu-west-1",
+            "Account" => account,
+            _ => "example",
+        });
+        rest = behind;
+    }
+    out + rest
 }
 
 fn told(of: &str, unread: &Unread) -> String {

@@ -163,11 +163,13 @@ fn except(
         };
         let denying = made.pieces.iter().enumerate().filter(|(n, p)| cell.has(*n) && by_resource(p));
         let denying: BTreeSet<usize> = denying.map(|(n, _)| n).collect();
-        if denying.is_empty() && !target.is_strict {
-            continue;
-        }
+        // That a policy is silent is told where it leaves nothing at all of a grant: of several calls it may well name one.
+        let is_silent =
+            |grant: &usize| !open.iter().filter_map(|at| cells.all.get(*at)).any(|c| c.has(*grant));
         for grant in (0..made.pieces.len()).filter(|n| cell.has(*n)).filter(is_identity) {
-            lost.entry(grant).or_default().extend(&denying);
+            if !denying.is_empty() || (target.is_strict && is_silent(&grant)) {
+                lost.entry(grant).or_default().extend(&denying);
+            }
         }
     }
     for (grant, denying) in lost {

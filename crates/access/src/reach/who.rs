@@ -8,10 +8,11 @@ use crate::bundle::Form;
 use crate::catalog;
 use crate::estate::{Estate, Surroundings};
 use crate::eval::decide::decide;
+use crate::eval::like;
 use crate::external::external;
 use crate::finding::{ActionRow, Confidence, Exactness, Rule};
 use crate::holder::{Holder, holders};
-use crate::request::Principal;
+use crate::request::{Principal, Request};
 use crate::services::{self, tables};
 use crate::symbolic::Cell;
 use crate::target::Target;
@@ -192,13 +193,17 @@ fn outsiders(around: &Surroundings<'_>, target: &Target, action: &str, resource:
     let findings = findings.into_iter().filter(|f| is_open(f.rule) && f.actions.iter().any(does));
     findings
         .map(|finding| {
-            let is_literal = !resource.contains(['*', '?']) && !action.contains(['*', '?']);
-            let asked = finding.witness.clone().filter(|_| is_literal).map(|mut request| {
-                action.clone_into(&mut request.action);
-                resource.clone_into(&mut request.resource);
-                request
+            // The finding's own request, for what is asked.
+            let asked = finding.witness.iter().filter(|_| !action.contains(['*', '?'])).flat_map(|w| {
+                let of = |resource: &str| Request {
+                    action: action.to_owned(),
+                    resource: resource.to_owned(),
+                    ..w.clone()
+                };
+                [of(&resource.replace(['*', '?'], "any-key")), of(&w.resource)]
             });
-            let asked = asked.filter(|r| world.objection(r).is_none() && decide(&bundle, r).is_allowed);
+            let mut asked = asked.filter(|r| like(resource, &r.resource));
+            let asked = asked.find(|r| world.objection(r).is_none() && decide(&bundle, r).is_allowed);
             let is_confirmed = asked.is_some() && finding.confidence == Confidence::Confirmed;
             let account = match asked.as_ref().or(finding.witness.as_ref()).and_then(|w| w.principal.as_ref())
             {

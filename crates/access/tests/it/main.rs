@@ -28,11 +28,15 @@ mod patch;
 #[cfg(test)]
 mod patches;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod permissions;
 #[cfg(test)]
 mod reach;
 #[cfg(test)]
 mod reasons;
+#[cfg(test)]
+mod same_bytes;
 #[cfg(test)]
 mod speed;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use access::words::in_short;
 use clap::Args;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args, Clone, Debug)]
 pub struct WhoCan {
@@ -47,8 +47,8 @@ fn unasked(code: &'static str, what: &Unasked, else_: &str) -> Problem {
     Problem::new(code, what.why.clone()).hint(hint)
 }
 
-fn opened(dir: &PathBuf) -> Result<Loaded, Problem> {
-    load(&Source { estate: Some(dir.clone()), plan: None, zone: None })
+fn opened(dir: &Path) -> Result<Loaded, Problem> {
+    load(&Source { estate: Some(dir.to_path_buf()), plan: None, zone: None })
 }
 
 pub fn who(args: &WhoCan) -> Result<Answer, Problem> {
@@ -77,6 +77,7 @@ pub fn who(args: &WhoCan) -> Result<Answer, Problem> {
             args.action,
             args.resource
         ),
+        1 => format!("1 way to {} on {}", args.action, args.resource),
         n => format!("{n} ways to {} on {}", args.action, args.resource),
     });
     answer.after.extend(notes.iter().chain(&loaded.notes).map(|note| format!("note: {note}")));
@@ -111,6 +112,7 @@ pub fn what(args: &WhatCan) -> Result<Answer, Problem> {
     answer.after.push(String::new());
     answer.after.push(match rows.len() {
         0 => format!("{principal} can do nothing: no policy gives it anything that nothing else takes away"),
+        1 => format!("1 grant to {principal}"),
         n => format!("{n} grants to {principal}"),
     });
     answer.after.extend(loaded.notes.iter().map(|note| format!("note: {note}")));
@@ -179,8 +181,8 @@ fn paragraph(row: &Row, title: &str) -> Vec<String> {
     }
     for except in row.except.iter().take(EXCEPT_SHOWN) {
         let of = if except.resource.is_empty() { String::new() } else { format!("on {}: ", except.resource) };
-        let by =
-            except.by.as_ref().map_or("its own policy does not leave it to the account".to_owned(), place);
+        let by = except.by.as_ref().map(place);
+        let by = by.unwrap_or_else(|| "its own policy does not leave it to the account".to_owned());
         let when = brief(&except.condition);
         line("except", if when.is_empty() { format!("{of}{by}") } else { format!("{of}{by}, if {when}") });
     }
