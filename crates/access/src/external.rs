@@ -18,7 +18,7 @@ mod rows;
 use crate::bundle::{Bundle, Part, Unread};
 use crate::catalog;
 use crate::eval::decide::{At, can_call, decide};
-use crate::eval::{Doubt, outcome};
+use crate::eval::{Doubt, misses, outcome};
 use crate::finding::{ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who};
 use crate::policy::{Document, Effect, PrincipalKind, Statement, Word};
 use crate::request::{Principal, Request};
@@ -272,7 +272,16 @@ impl<'b> Question<'b> {
         out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
         let worst = of.iter().zip(&classes).filter(|(_, class)| **class == rule).map(|(cell, _)| *cell);
         let tried: Vec<Request> = worst.take(16).map(|cell| self.spoken(cell, names)).collect();
-        match tried.iter().find(|request| self.confirms(request)) {
+        // Allowed, and by this grant: another one may allow it as well.
+        let is_by = |request: &Request| {
+            let applies = |at: &At| {
+                self.part(*at).zip(self.statement(*at)).is_some_and(|(part, statement)| {
+                    misses(&part.document, statement, request, Doubt::Allows).is_none()
+                })
+            };
+            group.statements.iter().any(applies)
+        };
+        match tried.iter().find(|request| self.confirms(request) && is_by(request)) {
             Some(request) => out.witness = Some(request.clone()),
             None => {
                 out.confidence = Confidence::Possible;

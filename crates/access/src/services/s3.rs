@@ -77,7 +77,7 @@ fn restrict(out: &mut Bundle, switches: Switches) {
             Kind::Switch,
             "RestrictPublicBuckets",
             &[json!({"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*", "Condition": {
-                "StringNotEquals": {"aws:PrincipalAccount": own}, "Bool": {"aws:PrincipalIsAWSService": "false"}}})],
+                "StringNotEquals": {"aws:PrincipalAccount": own}, "BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}})],
             Vec::new(),
         );
     }

@@ -2,6 +2,8 @@
 //! the lints for library code leave them out.
 
 #[cfg(test)]
+mod boundaries;
+#[cfg(test)]
 mod corpora;
 #[cfg(test)]
 mod differential;
@@ -14,18 +16,26 @@ mod external;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+mod mutate;
+#[cfg(test)]
 mod oracles;
 #[cfg(test)]
 mod oracles_found;
 #[cfg(test)]
+mod outside;
+#[cfg(test)]
 mod outsiders;
 #[cfg(test)]
 mod reasons;
+#[cfg(test)]
+mod run;
 #[cfg(test)]
 mod speed;
 #[cfg(test)]
 mod traps;
 #[cfg(test)]
 mod validate;
+#[cfg(test)]
+mod whoever;
 #[cfg(test)]
 mod workloads;
