@@ -34,11 +34,13 @@ pub struct Soundness {
 const PRODUCT_MAX: u64 = 1_000_000;
 
 /// Tests that count what they hold against each other.
-const TESTS: [&str; 4] = [
+const TESTS: [&str; 6] = [
     "differential::engine_and_evaluator_agree",
     "outsiders::nobody_untrusted_is_allowed_outside_a_finding",
     "differential::every_request_that_could_tell_them_apart",
     "outsiders::no_finding_means_nobody",
+    "properties::findings_as_a_set",
+    "properties::what_is_blamed_is_what_holds_back",
 ];
 const FUZZ: &str = "fuzz::";
 
@@ -71,7 +73,7 @@ pub fn run(root: &Path, args: &Soundness) -> Result<ExitCode> {
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
         let line = line?;
         println!("{line}");
-        if let Some(counts) = line.strip_prefix("soundness: ").and_then(counts) {
+        if let Some(counts) = line.split_once("soundness: ").and_then(|(_, of)| counts(of)) {
             sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
             runs += 1;
         }

@@ -26,6 +26,8 @@ mod outside;
 #[cfg(test)]
 mod outsiders;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod run;

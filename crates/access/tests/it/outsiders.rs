@@ -39,6 +39,15 @@ pub struct Covering {
     grants: Vec<(usize, usize)>,
 }
 
+impl Covering {
+    pub fn of(bundle: &Bundle, finding: &Finding) -> Covering {
+        let grants = grants(bundle, finding);
+        // Texts mean in the summary what they mean in the grant.
+        let version = grants.first().map_or(Version::V2012, |(part, _)| bundle.parts[*part].document.version);
+        Covering { at: 0, document: as_policy(finding, version), grants }
+    }
+}
+
 pub fn bundle_of(estate: &Estate) -> Bundle {
     services::bundle(&estate.resources[0], &Surroundings::of(estate)).unwrap()
 }
@@ -53,14 +62,7 @@ impl<'e> Case<'e> {
             accounts: estate.zone.accounts.iter().map(String::as_str).collect(),
         };
         let open = analysis.findings.iter().enumerate().filter(|(_, f)| is_open(f.rule));
-        let covering = |(at, f): (usize, &Finding)| {
-            let grants = grants(bundle, f);
-            // Texts mean in the summary what they mean in the grant.
-            let version =
-                grants.first().map_or(Version::V2012, |(part, _)| bundle.parts[*part].document.version);
-            Covering { at, document: as_policy(f, version), grants }
-        };
-        let open = open.map(covering).collect();
+        let open = open.map(|(at, f)| Covering { at, ..Covering::of(bundle, f) }).collect();
         Case { estate, bundle, analysis, facts, open }
     }
 
