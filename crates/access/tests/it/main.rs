@@ -16,6 +16,8 @@ mod external;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+mod metamorphic;
+#[cfg(test)]
 mod mutate;
 #[cfg(test)]
 mod oracles;
@@ -31,6 +33,8 @@ mod properties;
 mod reasons;
 #[cfg(test)]
 mod run;
+#[cfg(test)]
+mod s3_matrix;
 #[cfg(test)]
 mod speed;
 #[cfg(test)]

@@ -348,6 +348,17 @@ pub fn set_policy(of: &mut Resource, kind: Kind, text: &str) {
     of.config.insert(operation.to_owned(), answer);
 }
 
+/// The policy of a resource of a kind.
+pub fn policy_text(of: &Resource, kind: Kind) -> String {
+    let at = |operation: &str, pointer: &str| of.config[operation].pointer(pointer).unwrap();
+    match kind {
+        Kind::Bucket => at("GetBucketPolicy", "/Policy").as_str().unwrap().to_owned(),
+        Kind::Role => at("GetRole", "/Role/AssumeRolePolicyDocument").to_string(),
+        Kind::Queue => at("GetQueueAttributes", "/Attributes/Policy").as_str().unwrap().to_owned(),
+        Kind::Key => at("GetKeyPolicy", "/Policy").as_str().unwrap().to_owned(),
+    }
+}
+
 fn a_resource(dice: &mut Dice, kind: Kind) -> Resource {
     let text = policy(dice, kind);
     let mut out = match kind {

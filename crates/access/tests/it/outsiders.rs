@@ -71,9 +71,17 @@ impl<'e> Case<'e> {
         Space::of(&self.facts.documents(), self.facts.people(), &|part| kind.asked(part))
     }
 
-    /// Whether somebody outside can make the request.
+    /// Whether somebody outside can make the request, of this resource.
     pub fn is_outsiders(&self, request: &Request) -> bool {
-        self.bundle.takes(&request.action, &request.resource)
+        // No pattern of a scope has anything behind a wildcard.
+        let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+            Some(before) => text.starts_with(before),
+            None => text == pattern,
+        };
+        let action = request.action.to_ascii_lowercase();
+        self.bundle.actions.iter().any(|p| fits(&p.to_ascii_lowercase(), &action))
+            && self.bundle.forms.iter().any(|f| fits(&f.pattern, &request.resource))
+            && self.bundle.takes(&request.action, &request.resource)
             && self.facts.can_ask(request)
             && !self.facts.is_trusted(request)
     }

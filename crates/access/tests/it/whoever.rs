@@ -124,8 +124,20 @@ impl Facts<'_> {
             let foreign = of("o-foreign1234", "o-foreign1234/r-zz/");
             let other = of("o-other", "o-other/r-1/");
             let own = of("o-exampleorg1", "o-exampleorg1/r-ab12/ou-ab12-11111111/");
-            let all: [&[(&str, &str)]; 4] = [&[], &foreign, &other, &own];
-            out = with(&out, if self.organization.is_some() { &all[..3] } else { &all });
+            let mut all: Vec<Vec<(&str, &str)>> = vec![Vec::new(), foreign.to_vec(), other.to_vec()];
+            if self.organization.is_none() {
+                all.push(own.to_vec());
+            }
+            let conditions =
+                self.documents().into_iter().flat_map(|d| &d.statements).flat_map(|s| &s.conditions);
+            let named: BTreeSet<&str> = conditions
+                .filter(|c| c.name() == "aws:principalorgid")
+                .flat_map(|c| c.values.iter().map(|w| w.text.as_str()))
+                .filter(|id| !id.contains(['*', '?', '$']) && !id.starts_with("o-"))
+                .collect();
+            all.extend(named.into_iter().map(|id| vec![("aws:principalorgid", id)]));
+            let all: Vec<&[(&str, &str)]> = all.iter().map(Vec::as_slice).collect();
+            out = with(&out, &all);
         }
         out.into_iter().map(|keys| (Some(who.clone()), keys)).collect()
     }
