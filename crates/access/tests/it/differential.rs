@@ -153,7 +153,7 @@ fn engine_and_evaluator_agree() {
             look(&pool[dice.below(pool.len())]);
         }
         space(p, q, drawn.principals).some(&mut dice, requests as usize - of_pool, &mut look);
-        run.pairs += requests;
+        run.add(requests);
         if let Some(request) = shown {
             run.contradiction(&|| format!("said to hold, but {request}\n{request:?}\n{}", told()));
         }
@@ -189,7 +189,7 @@ fn every_request_that_could_tell_them_apart() {
         }
         whole += 1;
         space.each(|request| {
-            run.pairs += 1;
+            run.add(1);
             let is_wrong = differs(p, q, request);
             if is_wrong {
                 run.contradiction(&|| format!("said to hold, but {request}\n{}\n{}", p.text, q.text));

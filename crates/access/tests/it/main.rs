@@ -14,6 +14,8 @@ mod evaluator;
 #[cfg(test)]
 mod external;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod metamorphic;

@@ -211,7 +211,7 @@ fn nobody_untrusted_is_allowed_outside_a_finding() {
             }
             is_open
         });
-        run.pairs += each;
+        run.add(each);
         if let Some(request) = missed {
             run.contradiction(&|| format!("in no finding: {request}\n{request:?}\n{}", case.told()));
         }
@@ -246,7 +246,7 @@ fn no_finding_means_nobody() {
         }
         whole += 1;
         space.each(|request| {
-            run.pairs += 1;
+            run.add(1);
             let is_wrong = case.is_allowed(request) && case.is_outsiders(request);
             if is_wrong {
                 run.contradiction(&|| format!("no finding, but {request}\n{request:?}\n{}", case.told()));
