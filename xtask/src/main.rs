@@ -7,6 +7,7 @@ mod generate;
 mod kit;
 mod mutants;
 mod oracles;
+mod soundness;
 mod test;
 mod tidy;
 
@@ -42,6 +43,8 @@ enum Command {
     Bench(bench::Bench),
     /// Hold the policy engine against z3 and iam-simulate
     Oracles(oracles::Oracles),
+    /// Hold the two halves of the policy engine against each other on a hundred million random requests
+    Soundness(soundness::Soundness),
     /// Plant faults in the policy engine, each of which its tests must see
     Mutants(mutants::Mutants),
     /// Write the generated documents
@@ -63,6 +66,7 @@ fn main() -> Result<ExitCode> {
         Command::Test { quick, filter } => test::run(&root, quick, filter.as_deref()),
         Command::Bench(args) => bench::run(&root, &args),
         Command::Oracles(args) => oracles::run(&root, &args),
+        Command::Soundness(args) => soundness::run(&root, &args),
         Command::Mutants(args) => mutants::run(&root, &args),
         Command::Gen => generate::run(&root),
         Command::Catalog { file, source } => catalog::run(&root, &file, &source),

@@ -11,11 +11,14 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub struct Mutants {
     /// Pairs of policies and requests that each fault is given
-    #[arg(long, default_value_t = 40_000)]
+    #[arg(long, default_value_t = 160_000)]
     pairs: usize,
     /// Only faults whose file or name contains this
     filter: Option<String>,
 }
+
+/// The differential test and what it needs.
+const MODULES: [&str; 6] = ["boundaries", "corpora", "differential", "generate", "mutate", "run"];
 
 struct Mutant {
     /// Under the crate's `src`.
@@ -31,7 +34,7 @@ pub fn run(root: &Path, args: &Mutants) -> Result<ExitCode> {
     let copy = target_dir(root).join("mutants");
     let sources = copied(root, &copy)?;
     // Without a fault the test passes, or its failures mean nothing.
-    anyhow::ensure!(passes(&copy, args.pairs)?, "the differential test fails without any fault");
+    anyhow::ensure!(passes(root, &copy, args.pairs)?, "the differential test fails without any fault");
     let (mut caught, mut survived) = (0, Vec::new());
     for m in &all {
         let label = format!("{}: {}", m.file, m.name);
@@ -43,7 +46,7 @@ pub fn run(root: &Path, args: &Mutants) -> Result<ExitCode> {
         let text = fs::read_to_string(&path).with_context(|| label.clone())?;
         anyhow::ensure!(text.matches(&m.old).count() == 1, "{label}: the text must stand in the file once");
         fs::write(&path, text.replacen(&m.old, &m.new, 1))?;
-        let outcome = passes(&copy, args.pairs).with_context(|| label.clone());
+        let outcome = passes(root, &copy, args.pairs).with_context(|| label.clone());
         fs::write(&path, text)?;
         let word = if outcome? { "SURVIVED" } else { "caught" };
         println!("{word:<8}  {label} ({} s)", started.elapsed().as_secs());
@@ -85,7 +88,7 @@ fn copied(root: &Path, copy: &Path) -> Result<PathBuf> {
         copy_folder(&root.join("crates").join(name), &to)?;
     }
     // Only the differential test is built.
-    let main = "#[cfg(test)]\nmod differential;\n#[cfg(test)]\nmod generate;\n";
+    let main: String = MODULES.iter().map(|name| format!("#[cfg(test)]\nmod {name};\n")).collect();
     fs::write(copy.join("crates/access/tests/it/main.rs"), main)?;
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
     let kept = |line: &&str| !line.starts_with("default-members");
@@ -116,13 +119,18 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Whether the differential test passes. A fault that does not build is an error of the list.
-fn passes(copy: &Path, pairs: usize) -> Result<bool> {
+fn passes(root: &Path, copy: &Path, pairs: usize) -> Result<bool> {
     let command = |last: &[&str]| {
         let mut c = cargo(copy);
         c.args(["test", "--release", "--quiet", "-p", "access", "--test", "it"]).args(last);
         c.env("CARGO_TARGET_DIR", copy.join("target")).env("AVOUCH_PAIRS", pairs.to_string());
-        // Many documents with few requests each. A fault may leave a name unused.
-        c.env("AVOUCH_REQUESTS_EACH", "40").env("RUSTFLAGS", "-Awarnings");
+        // Many documents with few requests each, to the first disagreement. A fault may leave a name unused.
+        c.env("AVOUCH_REQUESTS_EACH", "40").env("AVOUCH_FAIL_FAST", "1").env("RUSTFLAGS", "-Awarnings");
+        // Builds differ in one file each.
+        c.env("CARGO_INCREMENTAL", "1");
+        if std::env::var_os("AVOUCH_SHARED").is_none() {
+            c.env("AVOUCH_SHARED", root.join("../shared/data"));
+        }
         c
     };
     let built = quiet(&mut command(&["--no-run"]))?;

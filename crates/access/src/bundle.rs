@@ -180,6 +180,12 @@ impl Bundle {
         let mut of = self.forms.iter().filter(|f| f.fits(resource)).peekable();
         of.peek().is_none() || of.any(|f| f.name.is_empty() || known.iter().any(|r| r.name == f.name))
     }
+
+    /// By form, whether a resource is of it.
+    #[must_use]
+    pub fn forms_of(&self, resource: &str) -> Vec<bool> {
+        self.forms.iter().map(|f| f.fits(resource)).collect()
+    }
 }
 
 impl Form {

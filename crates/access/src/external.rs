@@ -271,14 +271,15 @@ impl<'b> Question<'b> {
         out.principal = key.who.clone();
         out.principal.assumed_other_side = matches!(rule, Rule::Account | Rule::Organization);
         out.condition.clone_from(&key.condition);
-        out.actions = action_rows(names, of.iter().map(|c| c.action));
+        out.actions = action_rows(self.bundle, names, &of);
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
         out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
         let worst = of.iter().zip(&classes).filter(|(_, class)| **class == rule).map(|(cell, _)| *cell);
-        // One after the other: the first is nearly always confirmed.
+        // One after the other: the first is nearly always confirmed. Allowed, and by this grant: another one may allow it as well.
+        let is_by = |told: &Told| told.decision.allowing.iter().any(|at| group.statements.contains(at));
         let mut first = None;
         let mut spoken = worst.take(16).map(|cell| self.spoken(cell, names));
-        let confirmed = spoken.find_map(|told| match told.is_confirmed {
+        let confirmed = spoken.find_map(|told| match told.is_confirmed && is_by(&told) {
             true => Some(told),
             false => {
                 first.get_or_insert(told);
@@ -473,11 +474,17 @@ struct Actions<'n> {
     has_others: bool,
 }
 
-fn action_rows(names: &[Actions<'_>], classes: impl Iterator<Item = usize>) -> Vec<ActionRow> {
-    let classes: BTreeSet<usize> = classes.collect();
-    let mut out = BTreeSet::new();
-    for actions in classes.into_iter().filter_map(|at| names.get(at)) {
-        for name in &actions.names {
+/// What the requests of some cells ask for: of a class of actions those that know the resource that a cell is about.
+fn action_rows(bundle: &Bundle, names: &[Actions<'_>], cells: &[&Cell]) -> Vec<ActionRow> {
+    let (mut seen, mut out) = (BTreeSet::new(), BTreeSet::new());
+    for cell in cells {
+        let resource = &cell.request.resource;
+        // Resources of the same forms are known to the same actions.
+        if !seen.insert((cell.action, bundle.forms_of(resource))) {
+            continue;
+        }
+        let Some(actions) = names.get(cell.action) else { continue };
+        for name in actions.names.iter().filter(|name| bundle.takes(name, resource)) {
             let access_level = catalog::action(name).map_or("", |a| a.level.name()).to_owned();
             out.insert(ActionRow { name: (*name).to_owned(), access_level, unlisted: false });
         }

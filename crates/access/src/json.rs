@@ -170,7 +170,7 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Node, JsonError> {
         let start = self.at;
-        if depth > DEPTH_MAX {
+        if depth >= DEPTH_MAX && matches!(self.peek(), Some(b'{' | b'[')) {
             return Err(self.error(start, format!("more than {DEPTH_MAX} levels of lists and objects")));
         }
         let value = match self.peek() {
@@ -462,8 +462,8 @@ mod tests {
     #[test]
     fn limits_are_named() {
         let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
-        assert!(read(&deep(DEPTH_MAX + 1)).is_ok());
-        assert!(read(&deep(DEPTH_MAX + 2)).unwrap_err().what.contains("32 levels"));
+        assert!(read(&deep(DEPTH_MAX)).is_ok());
+        assert!(read(&deep(DEPTH_MAX + 1)).unwrap_err().what.contains("32 levels"));
         assert!(
             read(&format!("[{}]", "1,".repeat(LIST_MAX) + "1")).unwrap_err().what.contains("10000 values")
         );

@@ -162,7 +162,13 @@ impl<'e> World<'e> {
             return is_service || values.is_none();
         }
         match key {
-            "aws:principalisawsservice" => is(if is_service { "true" } else { "false" }),
+            // Requests that no AWS credentials sign do not have it (IAM reference_policies_condition-keys). Of those with a token that is
+            // not said in so many words: both.
+            "aws:principalisawsservice" => match principal {
+                Principal::Anonymous => values.is_none(),
+                Principal::Federated(_) => values.is_none() || is("false"),
+                _ => is(if is_service { "true" } else { "false" }),
+            },
             "aws:principalservicename" | "aws:principalservicenameslist" => is_service != values.is_none(),
             "aws:principalorgid" => match self.organization_of(principal) {
                 Membership::Of(organization, _) => is(&organization.id),
@@ -212,7 +218,9 @@ impl<'e> World<'e> {
             set("kms:calleraccount", vec![account.to_owned()]);
         }
         let is_service = matches!(principal, Principal::Service(_));
-        set("aws:principalisawsservice", vec![is_service.to_string()]);
+        if !matches!(principal, Principal::Anonymous | Principal::Federated(_)) {
+            set("aws:principalisawsservice", vec![is_service.to_string()]);
+        }
         if let Principal::Service(host) = &principal {
             set("aws:principalservicename", vec![host.clone()]);
             set("aws:principalservicenameslist", vec![host.clone()]);

@@ -79,7 +79,7 @@ impl Question<'_> {
         let mut out = self.blank(Rule::HeldBack);
         out.principal = key.who.clone();
         out.condition.clone_from(&key.condition);
-        out.actions = super::action_rows(names, of.iter().map(|c| c.action));
+        out.actions = super::action_rows(self.bundle, names, &of);
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
         out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
         out.held_back_by =
@@ -103,7 +103,8 @@ impl Question<'_> {
             super::risk::rate_dead(&mut out);
             return Some(out);
         }
-        let class = of.iter().map(|cell| self.class(&cell.request, true)).min()?;
+        let is_small = self.are_networks_small(of.iter().copied());
+        let class = of.iter().map(|cell| self.class(&cell.request, is_small)).min()?;
         super::risk::rate_held(&mut out, class);
         Some(out)
     }

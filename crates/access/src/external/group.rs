@@ -94,7 +94,9 @@ impl Question<'_> {
     /// Whether what is held back of a group is of a worse class than what is open.
     fn holds_worse_back(&self, cells: &Cells, group: &Group) -> bool {
         let worst = |of: &BTreeSet<usize>| {
-            of.iter().filter_map(|at| cells.all.get(*at)).map(|cell| self.class(&cell.request, true)).min()
+            let of = || of.iter().filter_map(|at| cells.all.get(*at));
+            let is_small = self.are_networks_small(of());
+            of().map(|cell| self.class(&cell.request, is_small)).min()
         };
         worst(&group.held) == Some(Rule::Public) && worst(&group.open) > Some(Rule::Network)
     }

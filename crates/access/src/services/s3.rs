@@ -22,21 +22,21 @@ fn switches(answer: Option<&Value>) -> Switches {
     Switches { ignore_acls: is_on("IgnorePublicAcls"), restrict_buckets: is_on("RestrictPublicBuckets") }
 }
 
-/// What the account, the bucket and the access point say together: the strictest counts.
+/// What the account, the bucket and the access point say together: the strictest counts. `own`: the answers of the last two.
 fn together(
     resource: &Resource,
     around: &Surroundings<'_>,
     out: &mut Bundle,
-    own: Option<&Value>,
+    own: &[Option<&Value>],
 ) -> Switches {
     let account = around.account(&resource.account).map(|a| a.answer("GetPublicAccessBlock"));
-    let is_known = matches!(account, Some(Ok(Some(_)))) && own.is_some();
-    let of_account = switches(account.and_then(Result::ok).flatten());
-    let own = switches(own);
-    let both = Switches {
-        ignore_acls: own.ignore_acls || of_account.ignore_acls,
-        restrict_buckets: own.restrict_buckets || of_account.restrict_buckets,
-    };
+    let is_known = matches!(account, Some(Ok(Some(_)))) && own.iter().all(Option::is_some);
+    let of_account = account.and_then(Result::ok).flatten();
+    let all = own.iter().copied().chain([of_account]).map(switches);
+    let both = all.fold(Switches::default(), |a, b| Switches {
+        ignore_acls: a.ignore_acls || b.ignore_acls,
+        restrict_buckets: a.restrict_buckets || b.restrict_buckets,
+    });
     let state = match (both == Switches::default(), is_known) {
         (false, _) => "applied",
         (true, true) => "absent",
@@ -55,7 +55,7 @@ pub(super) fn bucket(resource: &Resource, around: &Surroundings<'_>) -> Bundle {
     ];
     out.policy(resource, "GetBucketPolicy", "/Policy", "s3:GetBucketPolicy");
     let own = resource.answer("GetPublicAccessBlock").ok().flatten();
-    let switches = together(resource, around, &mut out, own);
+    let switches = together(resource, around, &mut out, &[own]);
     acl(resource, &mut out, switches);
     // Through an own access point: judged there.
     for condition in [
@@ -64,20 +64,20 @@ pub(super) fn bucket(resource: &Resource, around: &Surroundings<'_>) -> Bundle {
     ] {
         out.trust.push(json!({"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*", "Condition": condition}));
     }
-    restrict(&mut out, switches);
+    restrict(&mut out, Kind::Policy, switches);
     out
 }
 
 /// With the switch on, a policy that AWS calls public serves this account and services only.
-fn restrict(out: &mut Bundle, switches: Switches) {
-    let verdict = out.parts.iter().filter(|p| p.kind == Kind::Policy).find_map(|p| aws_public(&p.document));
+fn restrict(out: &mut Bundle, of: Kind, switches: Switches) {
+    let verdict = out.parts.iter().filter(|p| p.kind == of).find_map(|p| aws_public(&p.document));
     if switches.restrict_buckets && verdict.is_some() {
         let own = out.account.clone();
         out.made(
             Kind::Switch,
             "RestrictPublicBuckets",
             &[json!({"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*", "Condition": {
-                "StringNotEquals": {"aws:PrincipalAccount": own}, "Bool": {"aws:PrincipalIsAWSService": "false"}}})],
+                "StringNotEquals": {"aws:PrincipalAccount": own}, "BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}})],
             Vec::new(),
         );
     }
@@ -162,15 +162,8 @@ pub(super) fn access_point(resource: &Resource, around: &Surroundings<'_>) -> Bu
         part.kind = Kind::AccessPoint;
     }
     let own = out.answer(resource, "GetAccessPoint", "s3:GetAccessPoint");
-    let switches = together(resource, around, &mut out, own);
-    // The same rule, but for the kind of the document.
-    for part in out.parts.iter_mut() {
-        part.kind = Kind::Policy;
-    }
-    restrict(&mut out, switches);
-    for part in out.parts.iter_mut().filter(|p| p.kind == Kind::Policy) {
-        part.kind = Kind::AccessPoint;
-    }
+    let of_bucket = bucket_of(around, own).and_then(|b| b.answer("GetPublicAccessBlock").ok().flatten());
+    let switches = together(resource, around, &mut out, &[own, of_bucket]);
     if let Some(vpc) = own.and_then(|a| a.pointer("/VpcConfiguration/VpcId")).and_then(Value::as_str) {
         out.made(
             Kind::Switch,
@@ -179,7 +172,10 @@ pub(super) fn access_point(resource: &Resource, around: &Surroundings<'_>) -> Bu
                 "Condition": {"StringNotEquals": {"aws:SourceVpc": vpc}}})],
             Vec::new(),
         );
+        // Since it never is, no switch restricts it.
         out.aws_public = Some((false, "an access point of a VPC is never public".to_owned()));
+    } else {
+        restrict(&mut out, Kind::AccessPoint, switches);
     }
     delegation(resource, around, &mut out, own);
     out
@@ -270,11 +266,15 @@ fn is_in_small_networks(statement: &Statement) -> bool {
     })
 }
 
+/// The bucket behind an access point.
+fn bucket_of<'e>(around: &Surroundings<'e>, own: Option<&Value>) -> Option<&'e Resource> {
+    let name = own.and_then(|a| a.get("Bucket")).and_then(Value::as_str)?;
+    around.find("AWS::S3::Bucket", &format!("arn:aws:s3:::{name}"))
+}
+
 /// The policy of the bucket behind an access point must allow as well. Its resources are named in another way there: taken to fit.
 fn delegation(resource: &Resource, around: &Surroundings<'_>, out: &mut Bundle, own: Option<&Value>) {
-    let name = own.and_then(|a| a.get("Bucket")).and_then(Value::as_str);
-    let bucket = name.and_then(|name| around.find("AWS::S3::Bucket", &format!("arn:aws:s3:::{name}")));
-    let text = bucket.map(|b| b.answer("GetBucketPolicy").ok().flatten());
+    let text = bucket_of(around, own).map(|b| b.answer("GetBucketPolicy").ok().flatten());
     let Some(Some(answer)) = text else {
         out.notes.push(
             "The bucket's own policy was not read; it is taken to delegate to the access point.".to_owned(),

@@ -26,6 +26,23 @@ pub fn document(value: &Value) -> Vec<Document> {
     readings(&text).unwrap()
 }
 
+/// Policies of others of a size that many of them can be asked about; none where they are not at hand.
+pub fn small() -> Vec<Value> {
+    const SIZE_MAX: usize = 3_000;
+    let Some(folder) = shared("policies of others") else { return Vec::new() };
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(&read("check-no-new-access.json")).unwrap();
+    let pairs: Vec<Value> = serde_json::from_str(&read("implication.json")).unwrap();
+    let managed = read("managed-policies.jsonl");
+    let managed = managed.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["document"].take());
+    let of = |all: Vec<Value>, names: [&'static str; 2]| {
+        all.into_iter().flat_map(move |mut case| names.map(|name| case[name].take()))
+    };
+    let all = of(cases, ["reference", "candidate"]).chain(of(pairs, ["p1", "p2"])).chain(managed);
+    let text = |policy: Value| policy.to_string().replace("<ACCOUNT ID>", "111111111111");
+    all.map(text).filter(|t| t.len() < SIZE_MAX).map(|t| serde_json::from_str(&t).unwrap()).collect()
+}
+
 /// AWS's own labelled cases of its no-new-access check.
 #[test]
 fn no_new_access_as_aws_labels_it() {

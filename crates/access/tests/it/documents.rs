@@ -77,6 +77,36 @@ fn a_key_twice_is_two_documents() {
     assert_eq!(effects, [Effect::Deny, Effect::Allow]);
 }
 
+/// What is beyond a limit, or no JSON, is an error with a place that says what is wrong.
+#[test]
+fn what_cannot_be_read_says_where() {
+    let nested = |levels: usize| {
+        let inside = format!("{}{}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        format!(r#"{{"Statement":{inside}}}"#)
+    };
+    let long = |bytes: usize| format!(r#"{{"Statement":[]{}}}"#, " ".repeat(bytes - 16));
+    let listed = |n: usize| {
+        let actions = vec![r#""a:b""#; n].join(",");
+        format!(r#"{{"Statement":{{"Effect":"Allow","Action":[{actions}],"Resource":"*"}}}}"#)
+    };
+    let text = |n: usize| {
+        format!(r#"{{"Statement":{{"Effect":"Allow","Action":"{}","Resource":"*"}}}}"#, "a".repeat(n))
+    };
+    for (good, bad, what) in [
+        (nested(32), nested(33), "more than 32 levels"),
+        (long(1 << 20), long((1 << 20) + 1), "1048576 are read"),
+        (listed(10_000), listed(10_001), "more than 10000 values"),
+        (text(8 << 10), text((8 << 10) + 1), "more than 8192 bytes"),
+        (r#"{"Statement":[]}"#.into(), r#"{"Statement":[] /* none */}"#.into(), "line 1, column 17"),
+        (r#"{"Statement":[]}"#.into(), "{\"Statement\":[],\n 'Id':1}".into(), "line 2, column 2"),
+        (r#"{"Id":"\u00e9"}"#.into(), r#"{"Id":"\ud800"}"#.into(), "line 1, column 8"),
+    ] {
+        assert!(parse(&good, Duplicates::LastWins).is_ok(), "{what}");
+        let error = parse(&bad, Duplicates::LastWins).unwrap_err().to_string();
+        assert!(error.contains("line ") && error.contains(what), "{what}: {error}");
+    }
+}
+
 /// A sample cut at each byte is an error with a place, or a document; never a crash.
 #[test]
 fn cut_at_each_byte() {

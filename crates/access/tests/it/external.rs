@@ -146,6 +146,18 @@ fn principals_and_conditions() {
     );
 }
 
+/// Who does not sign has no `aws:PrincipalIsAWSService`: a Deny that asks for it does not hold him back.
+#[test]
+fn nobody_says_that_the_unsigned_are_no_service() {
+    let deny = |operator: &str| {
+        let condition = json!({operator: {"aws:PrincipalIsAWSService": "false"}});
+        statement("Deny", json!("*"), "s3:*", condition)
+    };
+    let open = allow(json!("*"), "s3:GetObject", json!({"Null": {"aws:PrincipalServiceName": "true"}}));
+    check_policy(&[open.clone(), deny("Bool")], &[(Rule::Public, "*")]);
+    check_policy(&[open, deny("BoolIfExists")], &[(Rule::HeldBack, "*")]);
+}
+
 #[test]
 fn block_public_access() {
     let on = |name: &str| json!({"GetPublicAccessBlock": {"PublicAccessBlockConfiguration": {name: true}}});

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod boundaries;
+#[cfg(test)]
 mod corpora;
 #[cfg(test)]
 mod differential;
@@ -14,13 +16,21 @@ mod evaluator;
 #[cfg(test)]
 mod external;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod incremental;
 #[cfg(test)]
+mod metamorphic;
+#[cfg(test)]
+mod mutate;
+#[cfg(test)]
 mod oracles;
 #[cfg(test)]
 mod oracles_found;
+#[cfg(test)]
+mod outside;
 #[cfg(test)]
 mod outsiders;
 #[cfg(test)]
@@ -32,9 +42,15 @@ mod people;
 #[cfg(test)]
 mod permissions;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod reach;
 #[cfg(test)]
 mod reasons;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
+mod s3_matrix;
 #[cfg(test)]
 mod same_bytes;
 #[cfg(test)]
@@ -43,5 +59,7 @@ mod speed;
 mod traps;
 #[cfg(test)]
 mod validate;
+#[cfg(test)]
+mod whoever;
 #[cfg(test)]
 mod workloads;

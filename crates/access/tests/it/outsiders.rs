@@ -1,275 +1,147 @@
 //! Findings against the evaluator, over random resources and requests: nobody untrusted is allowed outside a finding, every confirmed
-//! witness is allowed, and the findings do not repeat each other.
+//! witness is allowed, and the findings do not repeat each other. Who can ask for what, and who is trusted, is decided by
+//! [`crate::whoever`], not by the analysis' own notion.
 
-use crate::external::{FOREIGN, MANAGEMENT, OWN, SECOND, organization, resource};
+use crate::boundaries::Space;
+use crate::external::organization;
 use crate::generate::Dice;
+use crate::outside::{Kind, estate};
+use crate::run::{Run, setting};
+use crate::whoever::Facts;
+use access::Request;
 use access::bundle::Bundle;
 use access::estate::{Estate, Surroundings, analyse_one, world_of};
 use access::eval::decide::decide;
-use access::eval::{Doubt, outcome};
-use access::finding::{Confidence, Finding, Rule};
-use access::policy::{Document, Duplicates, parse};
+use access::eval::{Doubt, misses, outcome};
+use access::external::{Analysis, external};
+use access::finding::{Confidence, Finding, Rule, Source};
+use access::policy::{Document, Duplicates, Statement, Version, parse};
 use access::services;
-use access::world::{World, Zone};
-use access::{Context, Principal, Request};
-use model::{OrganizationPolicy, Resource};
+use access::world::Zone;
 use serde_json::json;
 
-const PRINCIPALS: [&str; 16] = [
-    r#""*""#,
-    r#""*""#,
-    r#"{"AWS":"*"}"#,
-    r#"{"AWS":"111122223333"}"#,
-    r#"{"AWS":"arn:aws:iam::444455556666:root"}"#,
-    r#"{"AWS":"999988887777"}"#,
-    r#"{"AWS":["999988887777","111122223333"]}"#,
-    r#"{"AWS":"arn:aws:iam::999988887777:role/x"}"#,
-    r#"{"AWS":["arn:aws:iam::999988887777:user/u","arn:aws:iam::123456789012:root"]}"#,
-    r#"{"Service":"cloudtrail.amazonaws.com"}"#,
-    r#"{"Service":["sns.amazonaws.com","cloudtrail.amazonaws.com"]}"#,
-    r#"{"CanonicalUser":"c0ffee"}"#,
-    r#"{"AWS":"arn:aws:sts::999988887777:assumed-role/x/s"}"#,
-    r#"{"AWS":"AROAEXAMPLEID1234567"}"#,
-    r#"{"AWS":"777766665555"}"#,
-    r#"{"Federated":"accounts.google.com"}"#,
-];
-const ACTIONS: [&str; 10] = [
-    "s3:GetObject",
-    "s3:PutObject",
-    "s3:Get*",
-    "s3:*",
-    "*",
-    "s3:ListBucket",
-    "S3:getobject",
-    "s3:PutBucketPolicy",
-    "s3:*Object",
-    "sqs:*",
-];
-const RESOURCES: [&str; 7] = [
-    "*",
-    "arn:aws:s3:::b",
-    "arn:aws:s3:::b/*",
-    "arn:aws:s3:::b/x*",
-    "arn:aws:s3:::b/x/y",
-    "arn:aws:s3:::other/*",
-    "arn:aws:s3:::b*",
-];
-const CONDITIONS: [(&str, &[&str], &[&str]); 16] = [
-    (
-        "aws:PrincipalOrgID",
-        &[
-            "StringEquals",
-            "StringNotEquals",
-            "StringLike",
-            "StringEqualsIfExists",
-            "StringNotEqualsIfExists",
-            "Null",
-        ],
-        &["o-exampleorg1", "o-foreign1234", "o-*", "*", "true"],
-    ),
-    (
-        "aws:PrincipalOrgPaths",
-        &["ForAnyValue:StringLike", "ForAllValues:StringLike", "ForAnyValue:StringNotLike", "StringLike"],
-        &["o-exampleorg1/*", "o-exampleorg1/r-ab12/ou-ab12-11111111/*", "o-foreign1234/r-zz/*", "*"],
-    ),
-    (
-        "aws:PrincipalAccount",
-        &["StringEquals", "StringNotEquals", "StringLike", "StringEqualsIfExists"],
-        &["111122223333", "999988887777", "9*", "777766665555"],
-    ),
-    (
-        "aws:PrincipalArn",
-        &["ArnLike", "ArnNotLike", "StringLike", "ArnEqualsIfExists", "StringNotLike"],
-        &[
-            "arn:aws:iam::999988887777:role/x",
-            "arn:aws:iam::*:role/admin",
-            "arn:aws:iam::111122223333:*",
-            "*",
-        ],
-    ),
-    ("aws:PrincipalIsAWSService", &["Bool", "BoolIfExists", "StringEquals"], &["true", "false"]),
-    (
-        "aws:PrincipalServiceName",
-        &["StringEquals", "StringLike", "StringNotEqualsIfExists"],
-        &["cloudtrail.amazonaws.com", "*.amazonaws.com"],
-    ),
-    (
-        "aws:SourceIp",
-        &["IpAddress", "NotIpAddress", "IpAddressIfExists"],
-        &["203.0.113.0/24", "0.0.0.0/1", "128.0.0.0/1", "::/0", "10.0.0.0/8"],
-    ),
-    (
-        "aws:SourceVpce",
-        &["StringEquals", "StringNotEquals", "StringLike", "StringNotEqualsIfExists"],
-        &["vpce-1", "vpce-*"],
-    ),
-    ("aws:SourceVpc", &["StringEquals", "StringNotEqualsIfExists"], &["vpc-1"]),
-    (
-        "aws:SourceArn",
-        &["ArnLike", "StringEquals", "ArnNotLikeIfExists", "StringLike"],
-        &[
-            "arn:aws:s3:::mine",
-            "arn:aws:cloudtrail:eu-west-1:111122223333:trail/t",
-            "arn:aws:sns:*:999988887777:*",
-            "*",
-        ],
-    ),
-    (
-        "aws:SourceAccount",
-        &["StringEquals", "StringNotEquals", "StringEqualsIfExists"],
-        &["111122223333", "999988887777"],
-    ),
-    ("aws:SourceOrgID", &["StringEquals", "StringNotEqualsIfExists"], &["o-exampleorg1", "o-foreign1234"]),
-    ("aws:SecureTransport", &["Bool"], &["true", "false"]),
-    ("aws:userid", &["StringLike", "StringEquals", "StringNotLike"], &["AROAEXAMPLEID1234567:*", "*:x", "*"]),
-    ("s3:prefix", &["StringLike", "StringEquals"], &["a*", "", "${aws:username}"]),
-    ("aws:ResourceAccount", &["StringEquals", "StringNotEquals"], &["111122223333"]),
-];
+/// One resource, what decides about it, and what the analysis says.
+pub struct Case<'e> {
+    pub estate: &'e Estate,
+    pub bundle: &'e Bundle,
+    pub analysis: Analysis,
+    pub facts: Facts<'e>,
+    /// Findings that somebody outside can use.
+    pub open: Vec<Covering>,
+}
 
-fn statement(dice: &mut Dice, effect: &str) -> String {
-    let one = |dice: &mut Dice, of: &[&str]| format!("\"{}\"", dice.one(of));
-    let not = |dice: &mut Dice, in_100: usize| if dice.below(100) < in_100 { "Not" } else { "" };
-    let deny = effect == "Deny";
-    let principal =
-        if deny && dice.below(2) == 0 { r#""*""#.to_owned() } else { dice.one(&PRINCIPALS).to_owned() };
-    let not_principal = not(dice, if deny { 20 } else { 4 });
-    let mut conditions: Vec<(String, String)> = Vec::new();
-    for _ in 0..dice.below(3) {
-        let (key, operators, values) = CONDITIONS[dice.below(CONDITIONS.len())];
-        let operator = dice.one(operators).to_owned();
-        let n = 1 + dice.below(2);
-        let values: Vec<String> = (0..n).map(|_| one(dice, values)).collect();
-        conditions.push((operator, format!("\"{key}\":[{}]", values.join(","))));
+/// What a finding says that somebody can do.
+pub struct Covering {
+    /// Its place among the findings.
+    pub at: usize,
+    document: Document,
+    /// The grants that it is about.
+    grants: Vec<(usize, usize)>,
+}
+
+impl Covering {
+    pub fn of(bundle: &Bundle, finding: &Finding) -> Covering {
+        let grants = grants(bundle, finding);
+        // Texts mean in the summary what they mean in the grant.
+        let version = grants.first().map_or(Version::V2012, |(part, _)| bundle.parts[*part].document.version);
+        Covering { at: 0, document: as_policy(finding, version), grants }
     }
-    conditions.sort();
-    conditions.dedup_by(|a, b| a.0 == b.0);
-    let conditions: Vec<String> = conditions.into_iter().map(|(o, k)| format!("\"{o}\":{{{k}}}")).collect();
-    let (not_action, action) = (not(dice, 6), one(dice, &ACTIONS));
-    let (not_resource, resource) = (not(dice, 6), one(dice, &RESOURCES));
-    format!(
-        r#"{{"Effect":"{effect}","{not_principal}Principal":{principal},"{not_action}Action":{action},"{not_resource}Resource":{resource},"Condition":{{{}}}}}"#,
-        conditions.join(",")
-    )
 }
 
-fn policy(dice: &mut Dice, allows: usize, denies: usize) -> String {
-    let mut all: Vec<String> = (0..allows).map(|_| statement(dice, "Allow")).collect();
-    all.extend((0..denies).map(|_| statement(dice, "Deny")));
-    let version = if dice.below(10) == 0 { "" } else { r#""Version":"2012-10-17","# };
-    format!(r#"{{{version}"Statement":[{}]}}"#, all.join(","))
+pub fn bundle_of(estate: &Estate) -> Bundle {
+    services::bundle(&estate.resources[0], &Surroundings::of(estate)).unwrap()
 }
 
-fn a_bucket(dice: &mut Dice) -> Resource {
-    let (allows, denies) = (1 + dice.below(4), dice.below(3) * dice.below(2));
-    let text = policy(dice, allows, denies);
-    let is_on = |dice: &mut Dice| dice.below(4) == 0;
-    let (ignore, restrict) = (is_on(dice), is_on(dice));
-    let groups = [
-        "http://acs.amazonaws.com/groups/global/AllUsers",
-        "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
-    ];
-    let mut grants = Vec::new();
-    if dice.below(4) == 0 {
-        let permission = dice.one(&["READ", "WRITE", "FULL_CONTROL", "READ_ACP"]).to_owned();
-        grants.push(match dice.below(3) {
-            0 => json!({"Grantee": {"ID": "c0ffee"}, "Permission": permission}),
-            n => json!({"Grantee": {"URI": groups[n - 1]}, "Permission": permission}),
-        });
-    }
-    let ownership = if dice.below(4) == 0 { "BucketOwnerEnforced" } else { "ObjectWriter" };
-    let account = if dice.below(8) == 0 { MANAGEMENT } else { OWN };
-    resource(
-        "AWS::S3::Bucket",
-        "arn:aws:s3:::b",
-        account,
-        json!({
-            "GetBucketPolicy": {"Policy": text},
-            "GetBucketAcl": {"Owner": {"ID": "own"}, "Grants": grants},
-            "GetPublicAccessBlock": {"PublicAccessBlockConfiguration": {"IgnorePublicAcls": ignore, "RestrictPublicBuckets": restrict}},
-            "GetBucketOwnershipControls": {"OwnershipControls": {"Rules": [{"ObjectOwnership": ownership}]}},
-        }),
-    )
-}
-
-const VALUES: [(&str, &[&str]); 14] = [
-    ("aws:principalorgid", &["o-exampleorg1", "o-foreign1234", "o-other"]),
-    ("aws:principalorgpaths", &["o-foreign1234/r-zz/", "o-other/r-1/"]),
-    ("aws:sourceip", &["203.0.113.9", "10.1.2.3", "198.51.100.1", "2001:db8::1"]),
-    ("aws:sourcevpce", &["vpce-1", "vpce-2", "x"]),
-    ("aws:sourcevpc", &["vpc-1", "vpc-2"]),
-    (
-        "aws:sourcearn",
-        &[
-            "arn:aws:s3:::mine",
-            "arn:aws:cloudtrail:eu-west-1:111122223333:trail/t",
-            "arn:aws:sns:eu-west-1:999988887777:t",
-            "arn:aws:s3:::z",
-        ],
-    ),
-    ("aws:sourceaccount", &["111122223333", "999988887777", "121212121212"]),
-    ("aws:sourceorgid", &["o-exampleorg1", "o-foreign1234", "o-other"]),
-    ("aws:securetransport", &["true", "false"]),
-    ("aws:userid", &["AROAEXAMPLEID1234567:x", "AIDAOTHER", "AROAOTHER:x"]),
-    ("s3:prefix", &["a", "ab", "", "z"]),
-    ("aws:username", &["a", "z"]),
-    ("aws:resourceaccount", &["111122223333"]),
-    ("kms:viaservice", &["s3.eu-west-1.amazonaws.com"]),
-];
-
-fn a_request(dice: &mut Dice, world: &World<'_>) -> Request {
-    let arn = |text: &str| Principal::Iam(text.to_owned());
-    let principal = match dice.below(16) {
-        0 => Principal::Anonymous,
-        1 => arn(&format!("arn:aws:iam::{OWN}:root")),
-        2 => arn(&format!("arn:aws:iam::{SECOND}:role/admin")),
-        3 | 4 => arn(&format!("arn:aws:iam::{FOREIGN}:role/x")),
-        5 => arn(&format!("arn:aws:iam::{FOREIGN}:user/u")),
-        6 | 7 => arn("arn:aws:iam::121212121212:root"),
-        8 => arn("arn:aws:iam::121212121212:role/admin"),
-        9 => Principal::Session { role: format!("arn:aws:iam::{FOREIGN}:role/x"), name: "s".to_owned() },
-        10 => Principal::Service("cloudtrail.amazonaws.com".to_owned()),
-        11 => Principal::Service("sns.amazonaws.com".to_owned()),
-        12 => Principal::Service("other.amazonaws.com".to_owned()),
-        13 => Principal::Canonical("c0ffee".to_owned()),
-        14 => arn("arn:aws:iam::777766665555:user/a"),
-        _ => Principal::Federated("accounts.google.com".to_owned()),
-    };
-    let mut request = Request {
-        principal: Some(principal),
-        action: dice
-            .one(&[
-                "s3:GetObject",
-                "s3:PutObject",
-                "s3:ListBucket",
-                "s3:PutBucketPolicy",
-                "s3:GetBucketAcl",
-                "s3:BrandNew",
-            ])
-            .to_owned(),
-        resource: dice
-            .one(&["arn:aws:s3:::b", "arn:aws:s3:::b/x/y", "arn:aws:s3:::b/xz", "arn:aws:s3:::b/q"])
-            .to_owned(),
-        context: Context::new(),
-    };
-    let is_internet = dice.below(3) > 0;
-    for (key, values) in VALUES {
-        let value = vec![dice.one(values).to_owned()];
-        let is_there = match key {
-            "aws:sourceip" => is_internet,
-            "aws:sourcevpce" | "aws:sourcevpc" => !is_internet && dice.below(4) > 0,
-            _ => dice.below(100) < 45,
+impl<'e> Case<'e> {
+    pub fn of(estate: &'e Estate, bundle: &'e Bundle) -> Case<'e> {
+        let analysis = external(bundle, &world_of(estate, bundle), &estate.zone);
+        let facts = Facts {
+            bundle,
+            organization: estate.organization.as_ref(),
+            is_organization_trusted: estate.zone.organization,
+            accounts: estate.zone.accounts.iter().map(String::as_str).collect(),
         };
-        let principal = request.principal.as_ref().unwrap();
-        if is_there && world.can_have(principal, key, Some(&value)) {
-            request.context.insert(key.to_owned(), value);
+        let open = analysis.findings.iter().enumerate().filter(|(_, f)| is_open(f.rule));
+        let open = open.map(|(at, f)| Covering { at, ..Covering::of(bundle, f) }).collect();
+        Case { estate, bundle, analysis, facts, open }
+    }
+
+    /// The requests that its documents could tell apart, with those of the kind.
+    pub fn space(&self, kind: Kind) -> Space {
+        Space::of(&self.facts.documents(), self.facts.people(), &|part| kind.asked(part))
+    }
+
+    /// Whether somebody outside can make the request, of this resource.
+    pub fn is_outsiders(&self, request: &Request) -> bool {
+        // No pattern of a scope has anything behind a wildcard.
+        let fits = |pattern: &str, text: &str| match pattern.strip_suffix('*') {
+            Some(before) => text.starts_with(before),
+            None => text == pattern,
+        };
+        let action = request.action.to_ascii_lowercase();
+        self.bundle.actions.iter().any(|p| fits(&p.to_ascii_lowercase(), &action))
+            && self.bundle.forms.iter().any(|f| fits(&f.pattern, &request.resource))
+            && self.bundle.takes(&request.action, &request.resource)
+            && self.facts.can_ask(request)
+            && !self.facts.is_trusted(request)
+    }
+
+    pub fn is_allowed(&self, request: &Request) -> bool {
+        decide(self.bundle, request).is_allowed
+    }
+
+    /// Whether a finding is about a request: one of its grants applies, and its summary.
+    pub fn covers(&self, covering: &Covering, request: &Request) -> bool {
+        let applies = |(part, statement): &(usize, usize)| {
+            let document = &self.bundle.parts[*part].document;
+            misses(document, &document.statements[*statement], request, Doubt::Allows).is_none()
+        };
+        covering.grants.iter().any(applies)
+            && outcome(&covering.document, request, Doubt::Allows).is_allowed()
+    }
+
+    pub fn is_covered(&self, request: &Request) -> bool {
+        self.open.iter().any(|covering| self.covers(covering, request))
+    }
+
+    pub fn told(&self) -> String {
+        let config = serde_json::to_string(&self.estate.resources[0].config).unwrap();
+        let rcps: Vec<&String> = self.estate.rcps.iter().map(|r| &r.document).collect();
+        let findings: Vec<String> = self
+            .analysis
+            .findings
+            .iter()
+            .map(|f| {
+                let actions: Vec<&str> = f.actions.iter().take(3).map(|a| a.name.as_str()).collect();
+                format!("{:?} {:?} {:?} {actions:?} {:?}", f.rule, f.principal.value, f.condition, f.residue)
+            })
+            .collect();
+        let organization = self.estate.organization.is_some();
+        let zone = &self.estate.zone;
+        format!("{config}\nrcps {rcps:?}, organization {organization}, {zone:?}\n{findings:#?}")
+    }
+}
+
+/// The statements of a bundle's own documents that a finding names.
+pub fn grants(bundle: &Bundle, finding: &Finding) -> Vec<(usize, usize)> {
+    let mut out = Vec::new();
+    for (part, of) in bundle.parts.iter().enumerate() {
+        for (at, statement) in of.document.statements.iter().enumerate() {
+            let is = |s: &Source| is_of(s, &of.name, statement) && s.kind == of.kind.name();
+            if finding.sources.iter().any(is) {
+                out.push((part, at));
+            }
         }
     }
-    world.complete(&mut request);
-    request
+    out
+}
+
+pub fn is_of(source: &Source, document: &str, statement: &Statement) -> bool {
+    source.document == document && source.statement == statement.index
 }
 
 /// The finding as a policy: what it says that somebody can do.
-fn as_policy(finding: &Finding) -> Document {
+fn as_policy(finding: &Finding, version: Version) -> Document {
     let actions: Vec<&str> =
         finding.actions.iter().map(|a| if a.unlisted { "*" } else { a.name.as_str() }).collect();
     let who = &finding.principal;
@@ -288,89 +160,101 @@ fn as_policy(finding: &Finding) -> Document {
         }
     }
     let statement = json!({"Effect": "Allow", "Principal": principal, "Action": actions, "Resource": "*", "Condition": condition});
-    parse(&json!({"Version": "2012-10-17", "Statement": [statement]}).to_string(), Duplicates::LastWins)
-        .unwrap()
+    let version = if version == Version::V2012 { "2012-10-17" } else { "2008-10-17" };
+    parse(&json!({"Version": version, "Statement": [statement]}).to_string(), Duplicates::LastWins).unwrap()
 }
 
-fn is_open(rule: Rule) -> bool {
+pub fn is_open(rule: Rule) -> bool {
     rule < Rule::HeldBack
 }
 
-fn rcp(dice: &mut Dice) -> OrganizationPolicy {
-    let target = dice.one(&["r-ab12", "ou-ab12-11111111", "ou-ab12-22222222", OWN]).to_owned();
-    OrganizationPolicy {
-        id: "p-1".into(),
-        name: String::new(),
-        targets: vec![target],
-        document: policy(dice, 0, 1),
-    }
-}
-
+/// Nobody untrusted is allowed outside a finding, and what a finding shows is allowed. `AVOUCH_OUTSIDERS` requests in all,
+/// `AVOUCH_REQUESTS_EACH` of them to each resource.
 #[test]
 fn nobody_untrusted_is_allowed_outside_a_finding() {
-    let pairs: usize = std::env::var("AVOUCH_PAIRS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
-    let seed: u64 = std::env::var("AVOUCH_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(7);
-    let mut dice = Dice::new(seed);
-    let (per_policy, mut done, mut open, mut findings, mut possible) = (100, 0, 0, 0, 0);
-    while done < pairs {
-        let bucket = a_bucket(&mut dice);
-        let rcps = if dice.below(3) == 0 { vec![rcp(&mut dice)] } else { Vec::new() };
-        let organization = (dice.below(5) > 0).then(organization);
-        let zone = Zone { organization: dice.below(2) == 0, ..Zone::default() };
-        let estate = Estate { resources: vec![bucket], organization, rcps, zone, ..Estate::default() };
-        let around = Surroundings::of(&estate);
-        let of = &estate.resources[0];
-        let bundle: Bundle = services::bundle(of, &around).unwrap();
-        let analysis = analyse_one(&around, of).unwrap();
-        let world = world_of(&estate, &bundle);
-        let mut own_zone = estate.zone.clone();
-        own_zone.canonical.insert("own".to_owned());
-        let trusted = world.zone(&own_zone, &[], &bundle.trust).unwrap();
-        let told = || {
-            format!(
-                "seed {seed}, {done} pairs: {}\n{:?}",
-                serde_json::to_string_pretty(&estate.resources[0].config).unwrap(),
-                estate.rcps
-            )
-        };
-        let covering: Vec<Document> =
-            analysis.findings.iter().filter(|f| is_open(f.rule)).map(as_policy).collect();
-        findings += covering.len();
-        for finding in analysis.findings.iter().filter(|f| is_open(f.rule)) {
+    let (pairs, each) = (setting("AVOUCH_OUTSIDERS", 200_000), setting("AVOUCH_REQUESTS_EACH", 150));
+    let mut run = Run::new("outsiders", 7);
+    let mut dice = Dice::new(run.seed);
+    let (mut open, mut findings, mut possible) = ([0u64; 4], 0u64, 0u64);
+    while run.pairs < pairs {
+        let kind = Kind::ALL[run.policies as usize % 4];
+        let estate = estate(&mut dice, kind);
+        let bundle = bundle_of(&estate);
+        let case = Case::of(&estate, &bundle);
+        run.policies += 1;
+        for covering in &case.open {
+            findings += 1;
+            let finding = &case.analysis.findings[covering.at];
             let witness = finding.witness.as_ref().expect("a finding has a witness");
             if finding.confidence == Confidence::Possible {
                 possible += 1;
                 continue;
             }
-            assert!(decide(&bundle, witness).is_allowed, "{}\nwitness {witness}", told());
-            assert!(!outcome(&trusted, witness, Doubt::Allows).is_allowed(), "{}\ntrusted {witness}", told());
-            assert_eq!(world.objection(witness), None, "{}\n{witness}", told());
-        }
-        for _ in 0..per_policy {
-            let request = a_request(&mut dice, &world);
-            if world.objection(&request).is_some() || outcome(&trusted, &request, Doubt::Allows).is_allowed()
-            {
-                continue;
-            }
-            if decide(&bundle, &request).is_allowed && bundle.takes(&request.action, &request.resource) {
-                open += 1;
-                let is_covered = covering.iter().any(|d| outcome(d, &request, Doubt::Allows).is_allowed());
-                let rules: Vec<String> = analysis
-                    .findings
-                    .iter()
-                    .map(|f| {
-                        format!("{:?} {:?} {:?} {:?}", f.rule, f.principal.value, f.condition, f.actions)
-                    })
-                    .collect();
-                assert!(is_covered, "{}\nuncovered: {request}\n{rules:#?}", told());
+            let wrong = [
+                (!case.is_allowed(witness), "is not allowed"),
+                (!case.facts.can_ask(witness), "is one that nobody can make"),
+                (case.facts.is_trusted(witness), "is somebody's who is trusted"),
+                (!case.covers(covering, witness), "is not by that grant"),
+            ];
+            for (_, why) in wrong.iter().filter(|(is_wrong, _)| *is_wrong) {
+                run.contradiction(&|| format!("witness {why}: {witness:?}\n{finding:?}\n{}", case.told()));
             }
         }
-        done += per_policy;
+        let mut missed: Option<Request> = None;
+        case.space(kind).some(&mut dice, each as usize, |request| {
+            let is_open = case.is_allowed(request) && case.is_outsiders(request);
+            if is_open {
+                open[kind as usize] += 1;
+                if missed.is_none() && !case.is_covered(request) {
+                    missed = Some(request.clone());
+                }
+            }
+            is_open
+        });
+        run.add(each);
+        if let Some(request) = missed {
+            run.contradiction(&|| format!("in no finding: {request}\n{request:?}\n{}", case.told()));
+        }
     }
-    println!(
-        "seed {seed}: {done} pairs, {open} allowed to outsiders, {findings} findings, {possible} not confirmed"
-    );
-    assert!(open > done / 200, "{open} of {done} are too few to show anything");
+    run.end(&format!(
+        "allowed to outsiders {open:?} of {:?}, {findings} findings, {possible} possible",
+        Kind::ALL
+    ));
+    assert!(open.iter().all(|n| *n > pairs / 4 / 100), "{open:?} of {pairs} are too few to show anything");
+}
+
+/// Where there are few enough requests, all of them: with no finding, nobody outside is allowed any.
+#[test]
+fn no_finding_means_nobody() {
+    let (few, wanted) = (setting("AVOUCH_PRODUCT", 30_000), setting("AVOUCH_WHOLE", 300) / 2);
+    let mut run = Run::new("no finding, each request", 17);
+    let mut dice = Dice::new(run.seed);
+    let (mut whole, mut larger) = (0u64, 0u64);
+    while whole < wanted {
+        let kind = Kind::ALL[dice.below(4)];
+        let estate = estate(&mut dice, kind);
+        let bundle = bundle_of(&estate);
+        let case = Case::of(&estate, &bundle);
+        if !case.open.is_empty() {
+            continue;
+        }
+        run.policies += 1;
+        let space = case.space(kind);
+        if space.size() >= few {
+            larger += 1;
+            continue;
+        }
+        whole += 1;
+        space.each(|request| {
+            run.add(1);
+            let is_wrong = case.is_allowed(request) && case.is_outsiders(request);
+            if is_wrong {
+                run.contradiction(&|| format!("no finding, but {request}\n{request:?}\n{}", case.told()));
+            }
+            !is_wrong
+        });
+    }
+    run.end(&format!("{whole} enumerated, {larger} have {few} requests or more"));
 }
 
 /// How long the analysis of a random bucket takes. Printed, not judged.
@@ -380,11 +264,14 @@ fn measure_outsiders() {
     let mut dice = Dice::new(5);
     let mut times: Vec<(std::time::Duration, String)> = Vec::new();
     for _ in 0..2_000 {
-        let bucket = a_bucket(&mut dice);
-        let text = bucket.config["GetBucketPolicy"]["Policy"].as_str().unwrap().to_owned();
         let zone = Zone { organization: true, ..Zone::default() };
-        let estate =
-            Estate { resources: vec![bucket], organization: Some(organization()), zone, ..Estate::default() };
+        let estate = Estate {
+            organization: Some(organization()),
+            zone,
+            rcps: Vec::new(),
+            ..estate(&mut dice, Kind::Bucket)
+        };
+        let text = estate.resources[0].config["GetBucketPolicy"]["Policy"].as_str().unwrap().to_owned();
         let around = Surroundings::of(&estate);
         let start = std::time::Instant::now();
         analyse_one(&around, &estate.resources[0]).unwrap();
