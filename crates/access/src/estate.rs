@@ -2,7 +2,7 @@
 
 use crate::bundle::{Bundle, Kind, Level, Part};
 use crate::external::{Analysis, external};
-use crate::services;
+use crate::services::{self, read_alike};
 use crate::world::{World, Zone};
 use model::{Organization, OrganizationPolicy, Resource, Time};
 use std::collections::BTreeMap;
@@ -49,8 +49,9 @@ impl<'e> Surroundings<'e> {
         for policy in &estate.rcps {
             match Part::read(Kind::Rcp, &format!("rcp/{}", policy.id), &policy.document) {
                 Ok(part) => {
+                    let (parts, _) = read_alike(part, &policy.document);
                     for target in &policy.targets {
-                        rcps.entry(target).or_default().push(part.clone());
+                        rcps.entry(target).or_default().extend(parts.iter().cloned());
                     }
                 }
                 // It forbids nothing then: too much is reported, never too little.

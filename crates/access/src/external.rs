@@ -17,10 +17,11 @@ mod rows;
 
 use crate::bundle::{Bundle, Part, Unread};
 use crate::catalog;
-use crate::eval::decide::{At, can_call, decide};
+use crate::eval::decide::{At, Decision, can_call, decide, decide_in};
 use crate::eval::{Doubt, outcome};
 use crate::finding::{ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who};
 use crate::policy::{Document, Effect, PrincipalKind, Statement, Word};
+use crate::reading::{Reading, Switches, depends_on};
 use crate::request::{Principal, Request};
 use crate::services::tables;
 use crate::symbolic::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
@@ -49,6 +50,9 @@ struct Question<'b> {
     trusted: Vec<usize>,
     scope: usize,
     atoms: Vec<Atom>,
+    /// What the documents leave open, and all readings of it; `None` where those are too many.
+    touched: Switches,
+    readings: Option<Vec<Reading>>,
 }
 
 /// A row that asks one thing only.
@@ -177,7 +181,32 @@ impl<'b> Question<'b> {
     fn confirms(&self, request: &Request) -> bool {
         self.world.objection(request).is_none()
             && !outcome(self.zone, request, Doubt::Allows).is_allowed()
-            && decide(self.bundle, request).is_allowed
+            && self.in_all(request, |decision| decision.is_allowed)
+    }
+
+    /// Whether something is so of a request in all readings of what the documents leave open.
+    fn in_all(&self, request: &Request, is_so: impl Fn(&Decision) -> bool) -> bool {
+        self.readings.as_ref().is_some_and(|readings| {
+            readings.iter().all(|reading| is_so(&decide_in(self.bundle, request, *reading)))
+        })
+    }
+
+    /// The decision of a reading that allows a request, if one does; else the usual one.
+    fn decision(&self, request: &Request) -> Decision {
+        let others = self.readings.iter().flatten().skip(1);
+        let usual = decide(self.bundle, request);
+        if usual.is_allowed {
+            return usual;
+        }
+        let mut others = others.map(|reading| decide_in(self.bundle, request, *reading));
+        others.find(|decision| decision.is_allowed).unwrap_or(usual)
+    }
+
+    /// Why a finding may cover more than is allowed.
+    fn exactness(&self, cells: &Cells) -> Exactness {
+        let open = (!self.touched.is_empty()).then(|| depends_on(self.touched));
+        let why: Vec<String> = cells.widened.iter().cloned().chain(open).collect();
+        if why.is_empty() { Exactness::Exact } else { Exactness::OverApproximate(why.join("; ")) }
     }
 
     fn findings(&self, cells: &Cells) -> Vec<Finding> {
@@ -269,21 +298,22 @@ impl<'b> Question<'b> {
         out.condition.clone_from(&key.condition);
         out.actions = action_rows(names, of.iter().map(|c| c.action));
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
-        out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
+        out.exactness = self.exactness(cells);
         let worst = of.iter().zip(&classes).filter(|(_, class)| **class == rule).map(|(cell, _)| *cell);
         let tried: Vec<Request> = worst.take(16).map(|cell| self.spoken(cell, names)).collect();
         match tried.iter().find(|request| self.confirms(request)) {
             Some(request) => out.witness = Some(request.clone()),
             None => {
                 out.confidence = Confidence::Possible;
-                out.witness = tried.into_iter().next();
+                let in_some = tried.iter().position(|r| self.decision(r).is_allowed).unwrap_or(0);
+                out.witness = tried.into_iter().nth(in_some);
             }
         }
         if self.bundle.doubt.is_some() {
             out.confidence = Confidence::Possible;
         }
         if let Some(witness) = &out.witness {
-            let decision = decide(self.bundle, witness);
+            let decision = self.decision(witness);
             out.decided_by = decision.allowing.iter().filter_map(|at| self.source(*at)).collect();
         }
         out.residue = self.residue(cells, group);

@@ -22,7 +22,9 @@ mod patterns;
 mod prefixes;
 mod principals;
 mod strings;
+mod take;
 mod values;
 
 pub use cells::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
 pub use implication::{Verdict, implies};
+pub use take::Take;

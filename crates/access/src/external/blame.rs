@@ -2,8 +2,8 @@
 
 use super::group::{Group, Key};
 use super::{Actions, Question};
-use crate::eval::decide::{Blocker, decide};
-use crate::finding::{Confidence, Exactness, Finding, Rule, Source, Test};
+use crate::eval::decide::Blocker;
+use crate::finding::{Confidence, Finding, Rule, Source, Test};
 use crate::policy::{Statement, Words};
 use crate::symbolic::{Cell, Cells};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,13 +75,13 @@ impl Question<'_> {
         out.condition.clone_from(&key.condition);
         out.actions = super::action_rows(names, of.iter().map(|c| c.action));
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
-        out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
+        out.exactness = self.exactness(cells);
         out.held_back_by =
             minimal.iter().map(|set| set.iter().filter_map(|b| self.blocker_source(b)).collect()).collect();
         // The request that would be allowed.
         let would = of.iter().map(|cell| self.spoken(cell, names)).find(|request| {
-            let decision = decide(self.bundle, request);
-            !decision.allowing.is_empty() && self.world.objection(request).is_none()
+            self.in_all(request, |decision| !decision.allowing.is_empty())
+                && self.world.objection(request).is_none()
         });
         out.confidence = if would.is_some() { Confidence::Confirmed } else { Confidence::Possible };
         out.witness = would.or_else(|| of.first().map(|cell| self.spoken(cell, names)));

@@ -2,7 +2,8 @@
 
 use crate::generate::{Dice, policy, policy_about, request, twins};
 use access::check::readings;
-use access::eval::{Doubt, outcome};
+use access::eval::{Doubt, outcome, outcome_in};
+use access::reading::{Reading, touched};
 use access::symbolic::{Verdict, implies};
 
 /// Requests in all. `AVOUCH_PAIRS` sets another number, `AVOUCH_REQUESTS_EACH` how many of them a pair of policies gets,
@@ -42,7 +43,7 @@ fn engine_and_evaluator_agree() {
     let requests = setting("AVOUCH_REQUESTS_EACH", 250);
     println!("{pairs} pairs of policies and requests, seed {seed}");
     let mut dice = Dice::new(seed);
-    let (mut holds, mut fails, mut undecided) = (0, 0, 0);
+    let (mut holds, mut fails, mut undecided, mut open) = (0, 0, 0, 0);
     for n in 0..pairs.div_ceil(requests) {
         let principals = n % 2 == 1;
         // Of six, two are about the key that holds several values, two about another.
@@ -83,6 +84,17 @@ fn engine_and_evaluator_agree() {
                     q.text
                 );
             }
+            // What not all readings say (tests/it/readings.rs): the request is so in some of them.
+            Verdict::Undecided(why, Some(request)) if why.contains("leaves open") => {
+                let all: Vec<Reading> = touched([p, q].into_iter()).combinations().collect();
+                let differs = |reading: &&Reading| {
+                    outcome_in(p, request, Doubt::Allows, **reading).is_allowed()
+                        && !outcome_in(q, request, Doubt::Forbids, **reading).is_allowed()
+                };
+                let count = all.iter().filter(differs).count();
+                assert!(0 < count && count < all.len(), "{}\n{}\n{request:?}", p.text, q.text);
+                open += 1;
+            }
             Verdict::Undecided(why, _) => {
                 // Without variables and without widening the engine is exact: what it finds, the evaluator confirms.
                 assert_ne!(why, "the evaluator does not confirm the request", "{}\n{}", p.text, q.text);
@@ -96,7 +108,8 @@ fn engine_and_evaluator_agree() {
             assert!(!differs || verdict != Verdict::Holds, "{}\n{}\n{request:?}", p.text, q.text);
         }
     }
-    println!("{holds} hold, {fails} fail, {undecided} undecided");
+    println!("{holds} hold, {fails} fail, {undecided} undecided, {open} depend on a reading");
+    assert!(open * 10 < holds + fails, "{open} depend on a reading");
     assert!(holds * 20 > holds + fails, "too few implications hold for the test to mean much");
     assert!(undecided * 50 < holds + fails, "{undecided} undecided");
 }

@@ -20,6 +20,8 @@ mod oracles_found;
 #[cfg(test)]
 mod outsiders;
 #[cfg(test)]
+mod readings;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod speed;
