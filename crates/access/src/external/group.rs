@@ -5,6 +5,8 @@ use crate::bundle::{Kind, Stop};
 use crate::eval::decide::At;
 use crate::finding::{Rule, Test, Who};
 use crate::policy::{PrincipalKind, Quantifier, Statement};
+use crate::reading::Switch;
+use crate::request::spelled;
 use crate::symbolic::{Cell, Cells};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,7 +120,9 @@ impl Question<'_> {
         }
         let mut out: Vec<BTreeMap<String, Vec<Test>>> = vec![BTreeMap::new()];
         for condition in &statement.conditions {
-            let (key, operator) = (condition.name(), condition.operator.to_string());
+            let has_tags = self.touched.has(Switch::TagKeyCase);
+            let key = if has_tags { spelled(&condition.key) } else { condition.name() };
+            let operator = condition.operator.to_string();
             let chosen: Vec<&str> = self
                 .atoms
                 .iter()

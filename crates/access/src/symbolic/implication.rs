@@ -55,8 +55,13 @@ pub fn implies(candidate: &Document, reference: &Document) -> Verdict {
         match judged(candidate, reference, touched, &readings, &|_| Take::fixed(*reading)) {
             Verdict::Holds => {}
             Verdict::Undecided(why, request) => {
+                let is_too_large = request.is_none();
                 if undecided.is_none() || why == depends_on(touched) {
                     undecided = Some((why, request));
+                }
+                // It will be in the other readings as well.
+                if is_too_large {
+                    break;
                 }
             }
             fails @ Verdict::Fails(_) => return fails,

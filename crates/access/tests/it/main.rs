@@ -22,6 +22,8 @@ mod outsiders;
 #[cfg(test)]
 mod readings;
 #[cfg(test)]
+mod readings_random;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod speed;

@@ -269,7 +269,7 @@ fn a_request(dice: &mut Dice, world: &World<'_>) -> Request {
 }
 
 /// The finding as a policy: what it says that somebody can do.
-fn as_policy(finding: &Finding) -> Document {
+pub fn as_policy(finding: &Finding) -> Document {
     let actions: Vec<&str> =
         finding.actions.iter().map(|a| if a.unlisted { "*" } else { a.name.as_str() }).collect();
     let who = &finding.principal;
