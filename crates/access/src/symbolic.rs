@@ -28,3 +28,4 @@ mod values;
 pub use cells::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
 pub use implication::{Verdict, implies};
 pub use take::Take;
+pub(crate) use take::may_differ;

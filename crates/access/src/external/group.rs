@@ -7,7 +7,7 @@ use crate::finding::{Rule, Test, Who};
 use crate::policy::{PrincipalKind, Quantifier, Statement};
 use crate::reading::Switch;
 use crate::request::spelled;
-use crate::symbolic::{Cell, Cells};
+use crate::symbolic::{Cell, Cells, may_differ};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a group's requests have in common, in the documents' words.
@@ -53,7 +53,11 @@ pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions]) 
     let (open, mut held): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, group)| !group.open.is_empty());
     // What stays open may be the lesser part of a grant: services, where everybody else is held back.
     held.extend(open.iter().filter(|(_, group)| question.holds_worse_back(cells, group)).cloned());
-    // Who is in a wider group with every request needs no finding of his own.
+    // Who is in a wider group with every request needs no finding of his own: in every reading, or he stays.
+    let is_sure = |group: &Group| {
+        let mut grants = group.statements.iter().filter_map(|at| question.statement(*at));
+        !grants.any(|grant| may_differ(grant, question.touched))
+    };
     let kept: Groups = open
         .iter()
         .filter(|(key, group)| {
@@ -61,6 +65,7 @@ pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions]) 
                 key != other
                     && group.open.is_subset(&wider.open)
                     && (group.open != wider.open || is_plainer(other, key))
+                    && is_sure(wider)
             })
         })
         .cloned()

@@ -2,7 +2,7 @@
 //! several of them.
 
 use super::dimensions::Part;
-use crate::policy::{Base, Condition, Document, Quantifier};
+use crate::policy::{Base, Condition, Document, Quantifier, Statement};
 use crate::reading::{Reading, Switch, Switches};
 
 /// Switches that decide what a condition says of a value.
@@ -79,16 +79,35 @@ pub(super) fn asked<'d>(part: &Part<'d>) -> impl Iterator<Item = (String, Asked<
     })
 }
 
+/// Whether a grant may apply to other requests in other readings of these switches.
+pub(crate) fn may_differ(grant: &Statement, touched: Switches) -> bool {
+    if touched.is_empty() {
+        return false;
+    }
+    let mut own = grant.conditions.iter().fold(Switches::NONE, |all, condition| all.or(of(condition)));
+    let resources = || grant.resource.iter().flat_map(|r| &r.values);
+    let mut texts = resources().chain(grant.conditions.iter().flat_map(|c| &c.values));
+    if texts.any(|w| w.text.contains("${")) {
+        own.insert(Switch::VariableWithoutValue);
+    }
+    if resources().any(|w| w.text != "*" && w.text.contains(['*', '?'])) {
+        own.insert(Switch::ResourceStarCrossesColon);
+    }
+    !touched.and(own).is_empty()
+}
+
 /// Switches that may matter to a condition.
 fn of(condition: &Condition) -> Switches {
     let operator = condition.operator;
     let is_plain = operator.quantifier == Quantifier::Plain;
-    let mut out = Switches::of(Switch::AnonymousAccountValue);
+    let mut out = Switches::NONE;
     let mut add = |switch: Switch, is: bool| {
         if is {
             out.insert(switch);
         }
     };
+    let is_account = condition.key.eq_ignore_ascii_case("aws:PrincipalAccount");
+    add(Switch::AnonymousAccountValue, is_account);
     add(Switch::ArnPartial, operator.base == Base::Arn);
     add(Switch::FoldBeyondAscii, operator.base == Base::StringEqualsIgnoreCase);
     add(Switch::UnparsableValue, operator.negated);
