@@ -3,7 +3,8 @@
 use crate::catalog;
 use crate::eval::{Doubt, outcome};
 use crate::json::Span;
-use crate::policy::{Document, DocumentError, Duplicates, Effect, Statement, Version, Word, Words, parse};
+use crate::policy::{Document, DocumentError, Effect, Statement, Version, Word, Words};
+use crate::reading::{Reading, Switches, depends_on};
 use crate::request::Request;
 use crate::symbolic::{Verdict, implies};
 
@@ -23,34 +24,47 @@ pub enum Outcome {
     },
 }
 
-/// Both readings of a document whose keys stand twice; one of any other.
+/// All readings of a document that can be read in several ways by its keys; one of any other.
 ///
 /// # Errors
 /// The text is no policy.
 pub fn readings(text: &str) -> Result<Vec<Document>, DocumentError> {
-    let last = parse(text, Duplicates::LastWins)?;
-    if !last.has_duplicates {
-        return Ok(vec![last]);
-    }
-    Ok(vec![last, parse(text, Duplicates::FirstWins)?])
+    crate::policy::readings(text)
 }
 
-/// Passes when every request that `new` allows is allowed by `existing`, in every reading of both.
+/// Passes when every request that `new` allows is allowed by `existing`, in every reading of both; fails when one is not, in any.
 #[must_use]
 pub fn no_new_access(existing: &[Document], new: &[Document]) -> Outcome {
-    let mut undecided = None;
-    for (new, existing) in new.iter().flat_map(|n| existing.iter().map(move |e| (n, e))) {
+    let mut undecided: Option<(String, Option<Box<Request>>)> = None;
+    let mut failed: Option<(Box<Request>, Option<usize>)> = None;
+    let (mut holds, mut touches) = (false, Switches::NONE);
+    let pairs = new.iter().flat_map(|n| existing.iter().map(move |e| (n, e)));
+    for (new, existing) in pairs.filter(|(new, existing)| is_one_reading(new, existing)) {
+        touches = touches.or(new.touches).or(existing.touches);
         match implies(new, existing) {
-            Verdict::Holds => {}
+            Verdict::Holds => holds = true,
             Verdict::Fails(request) => {
                 let request = Box::new(named(*request, new, existing));
                 let statement = allowing(new, &request);
-                return Outcome::Fail { request, statement };
+                failed.get_or_insert((request, statement));
             }
             Verdict::Undecided(why, request) => drop(undecided.get_or_insert((why, request))),
         }
     }
-    undecided.map_or(Outcome::Pass, |(why, request)| Outcome::Undecided { why, request })
+    match (failed, undecided) {
+        (Some((request, _)), _) if holds => {
+            Outcome::Undecided { why: depends_on(touches), request: Some(request) }
+        }
+        (Some((request, statement)), _) => Outcome::Fail { request, statement },
+        (None, Some((why, request))) => Outcome::Undecided { why, request },
+        (None, None) => Outcome::Pass,
+    }
+}
+
+/// Whether both documents are read alike in what both leave open.
+fn is_one_reading(one: &Document, other: &Document) -> bool {
+    let both = one.touches.and(other.touches);
+    one.reading.and(both) == other.reading.and(both)
 }
 
 /// The same request with an action that exists, where one of the service's does as well.
@@ -114,7 +128,8 @@ fn everything_but(access: &[Access]) -> Document {
         id: None,
         statements,
         problems: Vec::new(),
-        has_duplicates: false,
+        touches: Switches::NONE,
+        reading: Reading::NONE,
     }
 }
 
@@ -161,7 +176,7 @@ mod tests {
         assert_eq!((request.to_string().as_str(), statement), ("S3:getobject on arn:aws:s3:::a/", Some(0)));
     }
 
-    /// With a key that stands twice both readings must pass.
+    /// With a key that stands twice both readings must pass, and what only one of them allows is open.
     #[test]
     fn both_readings_count() {
         let twice = |one: &str, two: &str| {
@@ -172,8 +187,12 @@ mod tests {
         let nothing = policy(r#"{"Statement":[]}"#);
         assert_eq!(twice("Allow", "Deny").len(), 2);
         for document in [twice("Allow", "Deny"), twice("Deny", "Allow")] {
-            assert_eq!(verdict(&no_new_access(&nothing, &document)), "fail");
+            let Outcome::Undecided { why, .. } = no_new_access(&nothing, &document) else { panic!() };
+            assert!(why.contains("duplicate_key"), "{why}");
+            // The same text is read in the same way.
+            assert_eq!(verdict(&no_new_access(&document, &document)), "pass");
         }
+        assert_eq!(verdict(&no_new_access(&nothing, &twice("Allow", "Allow"))), "fail");
     }
 
     /// What cannot be read is taken to allow where that is worse, and to allow nothing where that is worse.

@@ -3,7 +3,7 @@
 use crate::bundle::{Bundle, Kind, Level, Part};
 use crate::external::{Analysis, external};
 use crate::policy::Effect;
-use crate::services;
+use crate::services::{self, read_alike};
 use crate::world::{World, Zone};
 use model::{Organization, OrganizationPolicy, Resource, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,18 +216,21 @@ fn by_target<'e>(
     let mut out: BTreeMap<&str, Vec<Part>> = BTreeMap::new();
     for policy in policies {
         let name = format!("{}/{}", kind.name(), policy.id);
-        let part = match Part::read(kind, &name, &policy.document) {
-            // Of what stands twice it is not known which counts: then nothing of it restricts.
-            Ok(part) if kind == Kind::Scp && part.document.has_duplicates => everything(kind, &name),
-            Ok(part) => Some(part),
+        let parts: Vec<Part> = match Part::read(kind, &name, &policy.document) {
+            Ok(part) => match read_alike(part, &policy.document) {
+                // Which of two readings counts is not known: then nothing of it restricts.
+                (_, Some(_)) if kind == Kind::Scp => everything(kind, &name).into_iter().collect(),
+                (parts, _) => parts,
+            },
             Err(e) => {
                 broken.push(format!("{name}: {e}"));
                 // What a service control policy does not allow is forbidden: one that cannot be read allows all.
-                if kind == Kind::Scp { everything(kind, &name) } else { None }
+                let all = (kind == Kind::Scp).then(|| everything(kind, &name)).flatten();
+                all.into_iter().collect()
             }
         };
-        for target in part.iter().flat_map(|_| &policy.targets) {
-            out.entry(target).or_default().extend(part.clone());
+        for target in &policy.targets {
+            out.entry(target).or_default().extend(parts.iter().cloned());
         }
     }
     out

@@ -18,10 +18,11 @@ mod rows;
 
 use crate::bundle::{Bundle, Part, Unread};
 use crate::catalog;
-use crate::eval::decide::{At, Decision, can_call, decide};
+use crate::eval::decide::{At, Decision, can_call, decide, decide_in};
 use crate::eval::{Doubt, outcome};
 use crate::finding::{ActionRow, Confidence, Exactness, Finding, Public, Recommendation, Rule, Source, Who};
 use crate::policy::{Document, Effect, PrincipalKind, Statement, Word};
+use crate::reading::{Reading, Switches, depends_on};
 use crate::request::{Principal, Request};
 use crate::services::tables;
 use crate::symbolic::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
@@ -51,6 +52,9 @@ struct Question<'b> {
     trusted: Vec<usize>,
     scope: usize,
     atoms: Vec<Atom>,
+    /// What the documents leave open, and all readings of it; `None` where those are too many.
+    touched: Switches,
+    readings: Option<Vec<Reading>>,
 }
 
 /// A row that asks one thing only.
@@ -175,6 +179,31 @@ impl<'b> Question<'b> {
         self.own.iter().filter(|(row, _)| self.is_allow(*row) && cell.has(*row)).map(|(_, at)| *at)
     }
 
+    /// Whether something is so of a request in all readings of what the documents leave open.
+    fn in_all(&self, request: &Request, is_so: impl Fn(&Decision) -> bool) -> bool {
+        self.readings.as_ref().is_some_and(|readings| {
+            readings.iter().all(|reading| is_so(&decide_in(self.bundle, request, *reading)))
+        })
+    }
+
+    /// The decision of a reading that allows a request, if one does; else the usual one.
+    fn decision(&self, request: &Request) -> Decision {
+        let others = self.readings.iter().flatten().skip(1);
+        let usual = decide(self.bundle, request);
+        if usual.is_allowed {
+            return usual;
+        }
+        let mut others = others.map(|reading| decide_in(self.bundle, request, *reading));
+        others.find(|decision| decision.is_allowed).unwrap_or(usual)
+    }
+
+    /// Why a finding may cover more than is allowed.
+    fn exactness(&self, cells: &Cells) -> Exactness {
+        let open = (!self.touched.is_empty()).then(|| depends_on(self.touched));
+        let why: Vec<String> = cells.widened.iter().cloned().chain(open).collect();
+        if why.is_empty() { Exactness::Exact } else { Exactness::OverApproximate(why.join("; ")) }
+    }
+
     fn findings(&self, cells: &Cells) -> Vec<Finding> {
         if cells.all.is_empty() {
             return self.dead(cells);
@@ -273,23 +302,26 @@ impl<'b> Question<'b> {
         out.condition.clone_from(&key.condition);
         out.actions = action_rows(self.bundle, names, &of);
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
-        out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
+        out.exactness = self.exactness(cells);
         let worst = of.iter().zip(&classes).filter(|(_, class)| **class == rule).map(|(cell, _)| *cell);
         // One after the other: the first is nearly always confirmed. Allowed, and by this grant: another one may allow it as well.
         let is_by = |told: &Told| told.decision.allowing.iter().any(|at| group.statements.contains(at));
-        let mut first = None;
+        let mut other: Option<Told> = None;
         let mut spoken = worst.take(16).map(|cell| self.spoken(cell, names));
         let confirmed = spoken.find_map(|told| match told.is_confirmed && is_by(&told) {
             true => Some(told),
             false => {
-                first.get_or_insert(told);
+                // Rather one that some reading allows.
+                if other.as_ref().is_none_or(|o| told.decision.is_allowed && !o.decision.is_allowed) {
+                    other = Some(told);
+                }
                 None
             }
         });
         if confirmed.is_none() {
             out.confidence = Confidence::Possible;
         }
-        let told = confirmed.or(first);
+        let told = confirmed.or(other);
         if self.bundle.doubt.is_some() {
             out.confidence = Confidence::Possible;
         }
@@ -318,10 +350,11 @@ impl<'b> Question<'b> {
 
     /// What the evaluator says of a request, and whether somebody can make it, is not trusted, and is allowed.
     fn told(&self, request: Request) -> Told {
-        let decision = decide(self.bundle, &request);
+        let decision = self.decision(&request);
         let is_confirmed = decision.is_allowed
             && self.world.objection(&request).is_none()
-            && !outcome(self.zone, &request, Doubt::Allows).is_allowed();
+            && !outcome(self.zone, &request, Doubt::Allows).is_allowed()
+            && (self.touched.is_empty() || self.in_all(&request, |decision| decision.is_allowed));
         Told { request, decision, is_confirmed }
     }
 

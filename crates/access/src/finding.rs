@@ -167,7 +167,7 @@ pub struct Finding {
     pub region: String,
     pub principal: Who,
     pub actions: Vec<ActionRow>,
-    /// By key, in lower case. What the documents test, in their own words.
+    /// By key, in lower case (a tag in it as written, where its case may count). What the documents test, in their own words.
     pub condition: BTreeMap<String, Vec<Test>>,
     /// What a Deny or a control policy cuts out of it: conjunctions in the same words.
     pub residue: Vec<BTreeMap<String, Vec<Test>>>,

@@ -4,7 +4,9 @@
 use crate::bundle::{Kind, Level, Part, Unread};
 use crate::estate::{Surroundings, everything};
 use crate::policy::{Duplicates, Effect, parse};
+use crate::reading::depends_on;
 use crate::request::{Principal, Request};
+use crate::services::read_alike;
 use model::Resource;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +153,7 @@ fn role(out: &mut Holder, resource: &Resource, around: &Surroundings<'_>) {
     let trust = trust.and_then(|text| parse(&text, Duplicates::LastWins).ok());
     let brings_tags = trust.is_none_or(|document| {
         let words = document.statements.iter().filter(|s| s.effect == Effect::Allow).map(|s| &s.action);
-        document.has_duplicates
+        !document.touches.is_empty()
             || words.into_iter().any(|w| {
                 let hit = w
                     .values
@@ -186,23 +188,11 @@ pub(crate) fn text_of(value: &Value) -> String {
     }
 }
 
-/// A document as parts. Where a key stands twice, and it is not known which of them counts: what both allow, and why that is in doubt.
+/// A document as parts. Where it can be read in several ways: what any of them allows, and why that is in doubt.
 pub(crate) fn read(kind: Kind, name: &str, text: &str) -> Result<(Vec<Part>, Option<String>), String> {
-    let last = Part::read(kind, name, text).map_err(|e| e.to_string())?;
-    if !last.document.has_duplicates {
-        return Ok((vec![last], None));
-    }
-    let mut parts = vec![last];
-    if let Ok(document) = parse(text, Duplicates::FirstWins) {
-        let stopped_by = vec![None; document.statements.len()];
-        let name = format!("{name} (the first of what stands twice)");
-        parts.push(Part { kind, name, document, stopped_by });
-    }
-    for part in &mut parts {
-        part.document.statements.retain(|s| s.effect == Effect::Allow);
-        part.stopped_by.truncate(part.document.statements.len());
-    }
-    Ok((parts, Some(format!("a key stands twice in {name}, and which of them counts is not documented"))))
+    let usual = Part::read(kind, name, text).map_err(|e| e.to_string())?;
+    let (parts, open) = read_alike(usual, text);
+    Ok((parts, open.map(|open| format!("{name}: {}", depends_on(open)))))
 }
 
 impl Holder {

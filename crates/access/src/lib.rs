@@ -4,6 +4,7 @@
 //! says so. "Access" comes with a concrete request that a separate, literal evaluator allows.
 //!
 //! - [`json`] and [`policy`] read what AWS ever accepted, with the place of everything, and list what is odd.
+//! - [`reading`] lists what AWS's documentation leaves open; an answer that depends on it says so.
 //! - [`eval`] is the specification: what one document says to one request.
 //! - [`symbolic`] decides questions about all requests at once. It shares the parsed model with `eval` and no matching code, asks
 //!   `eval` to confirm every request it shows, and is tested against it.
@@ -31,6 +32,7 @@ pub mod json;
 pub mod pattern;
 pub mod policy;
 pub mod reach;
+pub mod reading;
 pub mod request;
 pub mod services;
 pub mod symbolic;

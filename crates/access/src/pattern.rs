@@ -9,7 +9,7 @@ pub enum Piece {
     Any,
     /// `?`
     One,
-    /// `${key}` or `${key, 'default'}`; the key in lower case.
+    /// `${key}` or `${key, 'default'}`; the key in lower case, but for a tag in it.
     Variable {
         key: String,
         default: Option<String>,
@@ -63,7 +63,7 @@ fn variable(inside: &str) -> Piece {
         Some((key, default)) => (key, Some(default.trim().trim_matches('\'').to_owned())),
         None => (inside, None),
     };
-    Piece::Variable { key: key.trim().to_ascii_lowercase(), default }
+    Piece::Variable { key: crate::request::spelled(key.trim()), default }
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(pieces("${aws:UserName}", all), [variable("aws:username", None)]);
         assert_eq!(
             pieces("${aws:PrincipalTag/Team, 'none'}", all),
-            [variable("aws:principaltag/team", Some("none"))]
+            [variable("aws:principaltag/Team", Some("none"))]
         );
     }
 }

@@ -7,10 +7,11 @@ mod operator;
 mod parse;
 
 pub use operator::{Base, Compare, Operator, Quantifier};
-pub use parse::{DocumentError, parse};
+pub use parse::{DocumentError, parse, parse_in, readings};
 
 use crate::json::Span;
 use crate::pattern::Syntax;
+use crate::reading::{Reading, Switches};
 
 /// Statements of one document that are read.
 pub const STATEMENTS_MAX: usize = 4_096;
@@ -40,8 +41,10 @@ pub struct Document {
     pub id: Option<String>,
     pub statements: Vec<Statement>,
     pub problems: Vec<Problem>,
-    /// A key stands twice somewhere: the other reading of [`Duplicates`] may say something else.
-    pub has_duplicates: bool,
+    /// Switches that the text touches and that decide what its statements are: a key stands twice, an element is in another case.
+    pub touches: Switches,
+    /// How those were read.
+    pub reading: Reading,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +122,19 @@ impl Condition {
     }
 }
 
+impl Statement {
+    /// Whether two statements of one text are read alike.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Statement) -> bool {
+        self.effect == other.effect
+            && self.principal == other.principal
+            && self.action == other.action
+            && self.resource == other.resource
+            && self.conditions == other.conditions
+            && self.is_certain == other.is_certain
+    }
+}
+
 impl Document {
     /// A document that says nothing.
     #[must_use]
@@ -129,8 +145,17 @@ impl Document {
             id: None,
             statements: Vec::new(),
             problems: Vec::new(),
-            has_duplicates: false,
+            touches: Switches::NONE,
+            reading: Reading::NONE,
         }
+    }
+
+    /// Whether another reading of the same text has the same statements.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Document) -> bool {
+        self.version == other.version
+            && self.statements.len() == other.statements.len()
+            && self.statements.iter().zip(&other.statements).all(|(a, b)| a.says_the_same(b))
     }
 
     /// How texts of this document are read where wildcards count.

@@ -26,6 +26,7 @@ use crate::estate::{Estate, Surroundings};
 use crate::eval::permissions::{View, allowed, complete, objection};
 use crate::finding::{ActionRow, Exactness, Source, Test};
 use crate::holder::Holder;
+use crate::reading::depends_on;
 use crate::request::{Principal, Request};
 use crate::symbolic::{Cell, Cells};
 use crate::target::Target;
@@ -231,6 +232,8 @@ impl Ask<'_> {
             unread.extend(more);
         }
         let doubt = holder.doubt.clone().or_else(|| target.doubt.clone());
+        let open = made.open();
+        let doubt = doubt.or_else(|| (!open.is_empty()).then(|| depends_on(open)));
         let certainty = match (is_unread, &witness, &doubt) {
             (true, ..) => Certainty::Unknown,
             (_, Some(_), None) => Certainty::Confirmed,

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Condition keys in lower case, each with its values. A key that the request does not have is not there.
+/// Condition keys in lower case, each with its values. A key that the request does not have is not there. A tag in a key's name may be
+/// written in any case: whether that counts is open ([`crate::reading::Switch::TagKeyCase`]).
 pub type Context = BTreeMap<String, Vec<String>>;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -19,6 +20,15 @@ pub struct Request {
     pub resource: String,
     #[serde(default)]
     pub context: Context,
+}
+
+/// A key as a request has it where the case of tags counts: in lower case, but for the tag behind the `/`.
+#[must_use]
+pub fn spelled(key: &str) -> String {
+    match key.split_once('/') {
+        Some((name, tag)) => format!("{}/{tag}", name.to_ascii_lowercase()),
+        None => key.to_ascii_lowercase(),
+    }
 }
 
 /// In words.

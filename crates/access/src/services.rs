@@ -11,7 +11,8 @@ pub mod tables;
 
 use crate::bundle::{Bundle, Callers, Form, Kind, Part, Stop, Unread};
 use crate::estate::Surroundings;
-use crate::policy::{Base, Document, Duplicates, Effect, Quantifier, Version, parse};
+use crate::policy::{Base, Document, Effect, Quantifier, Statement, Version, readings};
+use crate::reading::{Switch, Switches};
 use model::Resource;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -48,6 +49,11 @@ pub fn bundle(resource: &Resource, around: &Surroundings<'_>) -> Option<Bundle> 
     let rcp = if tables::is_bound_by_rcps(service) {
         let levels = around.levels(&resource.account);
         let is_empty = levels.is_empty();
+        let open = levels.iter().flat_map(|l| &l.parts).map(|p| p.document.touches);
+        let open = open.fold(Switches::NONE, Switches::or);
+        if !open.is_empty() {
+            out.doubt.get_or_insert_with(|| doubt(open));
+        }
         out.levels.extend(levels);
         match (has_organization, is_empty) {
             (false, _) => "unknown",
@@ -187,27 +193,14 @@ impl Bundle {
                 value => serde_json::to_string_pretty(value).unwrap_or_default(),
             };
             match Part::read(Kind::Policy, &name, &text) {
-                Ok(part) if part.document.has_duplicates => self.both(part, &text),
-                Ok(part) => self.parts.push(part),
+                Ok(part) => {
+                    let (parts, open) = read_alike(part, &text);
+                    self.doubt = self.doubt.take().or(open.map(doubt));
+                    self.parts.extend(parts);
+                }
                 Err(e) => self.unknown.push(Unread { operation: name, permission: None, why: e.to_string() }),
             }
         }
-    }
-
-    /// Takes over a policy in which a key stands twice: IAM's grammar forbids it, and says not which of them counts.
-    fn both(&mut self, last: Part, text: &str) {
-        let first = parse(text, Duplicates::FirstWins).map(|document| Part {
-            name: format!("{} (the first of what stands twice)", last.name),
-            stopped_by: vec![None; document.statements.len()],
-            document,
-            kind: last.kind,
-        });
-        for mut part in [Some(last), first.ok()].into_iter().flatten() {
-            part.document.statements.retain(|s| s.effect == Effect::Allow);
-            part.stopped_by.truncate(part.document.statements.len());
-            self.parts.push(part);
-        }
-        self.doubt = Some("a key stands twice, and which of them counts is not documented".to_owned());
     }
 
     /// Adds what a setting comes to. `stops`: by statement, what takes its effect away.
@@ -223,6 +216,56 @@ impl Bundle {
             }
         }
     }
+}
+
+/// A policy that can be read in several ways by its keys, as parts of which one may allow: what any reading allows counts, and what it
+/// denies only where all readings do. With the switches, where the readings differ.
+pub(crate) fn read_alike(mut usual: Part, text: &str) -> (Vec<Part>, Option<Switches>) {
+    if usual.document.touches.is_empty() {
+        return (vec![usual], None);
+    }
+    // What only one reading can read: the other denies nothing.
+    let all = readings(text).unwrap_or_else(|_| vec![usual.document.clone(), Document::empty()]);
+    if all.iter().all(|document| document.says_the_same(&usual.document)) {
+        usual.document.touches = Switches::NONE;
+        return (vec![usual], None);
+    }
+    let touches = all.iter().fold(Switches::NONE, |of, d| of.or(d.touches));
+    let is_denied = |s: &&Statement| {
+        s.effect == Effect::Deny
+            && all.iter().all(|d| {
+                d.version == usual.document.version && d.statements.iter().any(|other| other.says_the_same(s))
+            })
+    };
+    let denied: Vec<Statement> = usual.document.statements.iter().filter(is_denied).cloned().collect();
+    let mut parts = Vec::new();
+    for (at, mut document) in all.into_iter().enumerate() {
+        document.statements.retain(|s| s.effect == Effect::Allow);
+        let name = match at {
+            0 => {
+                document.statements.extend(denied.iter().cloned());
+                usual.name.clone()
+            }
+            _ => format!("{} ({})", usual.name, document.reading),
+        };
+        parts.push(Part {
+            kind: usual.kind,
+            name,
+            stopped_by: vec![None; document.statements.len()],
+            document,
+        });
+    }
+    (parts, Some(touches))
+}
+
+/// Why what such a document allows is not sure.
+fn doubt(touches: Switches) -> String {
+    let meaning = |switch: Switch| match switch {
+        Switch::DuplicateKey => "a key stands twice, and which of them counts is not documented",
+        _ => "an element's name is in another case, and whether it is one is not documented",
+    };
+    let all: Vec<String> = touches.iter().map(|s| format!("{} ({})", meaning(s), s.name())).collect();
+    all.join("; ")
 }
 
 /// Variables that have one value whoever asks are that value (IAM reference_policies_variables); and a fixed key that must equal a

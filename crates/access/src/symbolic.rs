@@ -23,7 +23,10 @@ mod prefixes;
 mod principals;
 mod sections;
 mod strings;
+mod take;
 mod values;
 
 pub use cells::{ActionClasses, Cell, Cells, Row, TooLarge, cells};
 pub use implication::{Verdict, implies};
+pub use take::Take;
+pub(crate) use take::may_differ;

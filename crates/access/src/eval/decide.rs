@@ -1,8 +1,9 @@
 //! One request to one resource with all its documents: literal, as the specification has it.
 
-use super::{Doubt, misses};
+use super::{Doubt, misses_in};
 use crate::bundle::{Bundle, Part, Stop};
 use crate::policy::Effect;
+use crate::reading::Reading;
 use crate::request::{Principal, Request};
 
 /// A statement of a bundle: its level (`None`: the resource's own documents), its document there, its place in it.
@@ -31,9 +32,15 @@ pub struct Decision {
     pub blockers: Vec<Blocker>,
 }
 
-/// What a resource says to a request of somebody whose own side allows it.
+/// What a resource says to a request of somebody whose own side allows it, in the usual reading.
 #[must_use]
 pub fn decide(bundle: &Bundle, request: &Request) -> Decision {
+    decide_in(bundle, request, Reading::NONE)
+}
+
+/// The same in any reading.
+#[must_use]
+pub fn decide_in(bundle: &Bundle, request: &Request, reading: Reading) -> Decision {
     let mut out = Decision { is_allowed: false, allowing: Vec::new(), blockers: Vec::new() };
     let is_fixed = |(key, value): (&String, &String)| {
         request.context.get(key).is_some_and(|values| values.iter().eq([value]))
@@ -49,7 +56,8 @@ pub fn decide(bundle: &Bundle, request: &Request) -> Decision {
         let mut found = Vec::new();
         for (part, of) in parts.iter().enumerate() {
             for (statement, s) in of.document.statements.iter().enumerate() {
-                if s.effect == effect && misses(&of.document, s, request, Doubt::Allows).is_none() {
+                if s.effect == effect && misses_in(&of.document, s, request, Doubt::Allows, reading).is_none()
+                {
                     found.push(At { level, part, statement });
                 }
             }

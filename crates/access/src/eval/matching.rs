@@ -2,9 +2,48 @@
 //! sharing a fault.
 
 use crate::pattern::{Piece, Syntax, pieces};
-use crate::policy::Compare;
-use crate::request::Context;
+use crate::policy::{Base, Compare};
+use crate::reading::{Reading, Switch};
+use crate::request::{Principal, Request};
 use std::net::IpAddr;
+
+/// A request in one reading of what is left open.
+pub(super) struct Asked<'r> {
+    pub request: &'r Request,
+    pub reading: Reading,
+    /// The account of who did not sign, where that has a name.
+    anonymous: Vec<String>,
+}
+
+impl<'r> Asked<'r> {
+    pub(super) fn new(request: &'r Request, reading: Reading) -> Asked<'r> {
+        let is_named = reading.has(Switch::AnonymousAccountValue)
+            && request.principal == Some(Principal::Anonymous)
+            && !request.context.contains_key("aws:principalaccount");
+        let anonymous = if is_named { vec!["anonymous".to_owned()] } else { Vec::new() };
+        Asked { request, reading, anonymous }
+    }
+
+    /// The values of a key; `None` for one that the request does not have.
+    pub(super) fn values(&self, key: &str) -> Option<&[String]> {
+        let context = &self.request.context;
+        if key.contains('/') && self.reading.has(Switch::TagKeyCase) {
+            return context.get(&crate::request::spelled(key)).map(Vec::as_slice);
+        }
+        let lower = key.to_ascii_lowercase();
+        if !self.anonymous.is_empty() && lower == "aws:principalaccount" {
+            return Some(&self.anonymous);
+        }
+        let exact = context.get(&lower);
+        let in_any_case = || context.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v);
+        exact.or_else(|| key.contains('/').then(in_any_case).flatten()).map(Vec::as_slice)
+    }
+
+    /// Whether a text has a variable without a value.
+    pub(super) fn lacks(&self, text: &str, syntax: Syntax) -> bool {
+        syntax.variables && text.contains("${") && filled(pieces(text, syntax), self).is_none()
+    }
+}
 
 /// `*` and `?` against a text, in any case.
 pub(crate) fn wild(pattern: &str, value: &str) -> bool {
@@ -17,12 +56,82 @@ pub(crate) fn like(pattern: &str, value: &str) -> bool {
 }
 
 /// A text with wildcards and variables. A variable whose key is missing and that has no default matches nothing.
-pub(super) fn text(pattern: &str, syntax: Syntax, value: &str, context: &Context) -> bool {
+pub(super) fn text(pattern: &str, syntax: Syntax, value: &str, asked: &Asked<'_>) -> bool {
     if !(syntax.variables && pattern.contains("${")) {
         return is_like(pattern, value, syntax.wildcards, |a, b| a == b);
     }
-    let Some(pieces) = filled(pieces(pattern, syntax), context) else { return false };
+    let Some(pieces) = filled(pieces(pattern, syntax), asked) else { return false };
     glob(&pieces, &value.chars().collect::<Vec<_>>())
+}
+
+/// A text for resources.
+pub(super) fn resource(pattern: &str, syntax: Syntax, value: &str, asked: &Asked<'_>) -> bool {
+    if !asked.reading.has(Switch::ResourceStarCrossesColon) {
+        return text(pattern, syntax, value, asked);
+    }
+    let raw = pieces(pattern, syntax);
+    // The last colon that the policy itself writes: behind it no part can be left.
+    let last = raw.iter().rposition(|p| *p == Piece::Char(':')).unwrap_or(0);
+    let is_inner = |at: usize| at < last && raw.get(at + 1) != Some(&Piece::Char(':'));
+    let mut parts: Vec<(Piece, bool)> = Vec::new();
+    for (at, piece) in raw.iter().enumerate() {
+        let is_bound = match piece {
+            Piece::Any => is_inner(at),
+            Piece::One => at < last,
+            _ => false,
+        };
+        let Some(own) = filled(vec![piece.clone()], asked) else { return false };
+        parts.extend(own.into_iter().map(|p| (p, is_bound)));
+    }
+    fits(&parts, &value.chars().collect::<Vec<_>>())
+}
+
+/// Pieces, some of which match no colon: by the places where the pieces so far can end.
+fn fits(parts: &[(Piece, bool)], value: &[char]) -> bool {
+    let mut ends: Vec<bool> = (0..=value.len()).map(|at| at == 0).collect();
+    for (piece, is_bound) in parts {
+        let mut next: Vec<bool> = Vec::with_capacity(ends.len());
+        for (at, is_end) in ends.iter().enumerate() {
+            let before = at.checked_sub(1).and_then(|at| Some((*ends.get(at)?, *value.get(at)?)));
+            let may = |c: char| !(*is_bound && c == ':');
+            next.push(match piece {
+                Piece::Char(c) => before == Some((true, *c)),
+                Piece::One => before.is_some_and(|(was_end, c)| was_end && may(c)),
+                Piece::Any => *is_end || before.is_some_and(|(_, c)| may(c) && next.last() == Some(&true)),
+                Piece::Variable { .. } => false,
+            });
+        }
+        ends = next;
+    }
+    ends.last() == Some(&true)
+}
+
+/// The lower case of a character that is the upper case of nothing else; any other is itself.
+fn folded(c: char) -> char {
+    let lower: Vec<char> = c.to_lowercase().collect();
+    match lower.as_slice() {
+        [one] if one.to_uppercase().eq([c]) => *one,
+        _ => c,
+    }
+}
+
+/// Two texts without regard to case.
+pub(super) fn is_alike(a: &str, b: &str, reading: Reading) -> bool {
+    if reading.has(Switch::FoldBeyondAscii) {
+        return a.chars().map(folded).eq(b.chars().map(folded));
+    }
+    a.eq_ignore_ascii_case(b)
+}
+
+/// Whether a value of a request, or a text of the policy, is not of the kind that an operator compares.
+pub(super) fn is_odd(base: Base, value: &str, words: &[crate::policy::Word]) -> bool {
+    match base {
+        Base::Numeric(_) => decimal(value).is_none() || words.iter().any(|w| decimal(&w.text).is_none()),
+        Base::Date(_) => date(value).is_none() || words.iter().any(|w| date(&w.text).is_none()),
+        Base::IpAddress => value.parse::<IpAddr>().is_err() || words.iter().any(|w| cidr(&w.text).is_none()),
+        Base::Arn => value.splitn(6, ':').count() < 6,
+        _ => false,
+    }
 }
 
 /// As [`glob`], straight from the text: most have no variable, and a list of pieces costs more than the answer.
@@ -53,17 +162,17 @@ fn is_like(pattern: &str, value: &str, wildcards: bool, is_same: impl Fn(char, c
 }
 
 /// A text without wildcards whose variables are filled in.
-pub(super) fn substituted(text: &str, syntax: Syntax, context: &Context) -> Option<String> {
-    let pieces = filled(pieces(text, syntax), context)?;
+pub(super) fn substituted(text: &str, syntax: Syntax, asked: &Asked<'_>) -> Option<String> {
+    let pieces = filled(pieces(text, syntax), asked)?;
     pieces.into_iter().map(|p| if let Piece::Char(c) = p { Some(c) } else { None }).collect()
 }
 
-fn filled(pieces: Vec<Piece>, context: &Context) -> Option<Vec<Piece>> {
+fn filled(pieces: Vec<Piece>, asked: &Asked<'_>) -> Option<Vec<Piece>> {
     let mut out = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match piece {
             Piece::Variable { key, default } => {
-                let value = match context.get(&key).map(Vec::as_slice) {
+                let value = match asked.values(&key) {
                     Some([value]) => Some(value.clone()),
                     _ => default,
                 };
@@ -100,9 +209,9 @@ fn glob(pieces: &[Piece], value: &[char]) -> bool {
 }
 
 /// Six parts, each by itself, the last with whatever follows. A pattern with fewer parts matches when it ends with `*`, which
-/// then stands for the missing ones.
-pub(super) fn arn(pattern: &str, syntax: Syntax, value: &str, context: &Context) -> bool {
-    let Some(pieces) = filled(pieces(pattern, syntax), context) else { return false };
+/// then stands for the missing ones, or in another reading nothing.
+pub(super) fn arn(pattern: &str, syntax: Syntax, value: &str, asked: &Asked<'_>) -> bool {
+    let Some(pieces) = filled(pieces(pattern, syntax), asked) else { return false };
     let mut parts: Vec<Vec<Piece>> = vec![Vec::new()];
     for piece in pieces {
         if piece == Piece::Char(':') && parts.len() < 6 {
@@ -111,7 +220,8 @@ pub(super) fn arn(pattern: &str, syntax: Syntax, value: &str, context: &Context)
             last.push(piece);
         }
     }
-    if parts.last().is_some_and(|last| last.last() == Some(&Piece::Any)) {
+    let is_partial = !asked.reading.has(Switch::ArnPartial);
+    if is_partial && parts.last().is_some_and(|last| last.last() == Some(&Piece::Any)) {
         parts.resize(6, vec![Piece::Any]);
     }
     let values: Vec<Vec<char>> = value.splitn(6, ':').map(|part| part.chars().collect()).collect();
@@ -162,22 +272,23 @@ pub(super) fn compares(compare: Compare, value: &i128, word: &i128) -> bool {
 /// An address in a network in CIDR form. Without a prefix it is one address; the bits behind the prefix do not count; addresses
 /// of one family are in no network of the other.
 pub(super) fn is_in_network(value: &str, network: &str) -> bool {
+    let Some((base, bits)) = cidr(network) else { return false };
+    match (value.parse::<IpAddr>(), base) {
+        (Ok(IpAddr::V4(value)), IpAddr::V4(base)) => {
+            bits == 0 || (u32::from(value) ^ u32::from(base)) >> (32 - bits) == 0
+        }
+        (Ok(IpAddr::V6(value)), IpAddr::V6(base)) => {
+            bits == 0 || (u128::from(value) ^ u128::from(base)) >> (128 - bits) == 0
+        }
+        _ => false,
+    }
+}
+
+/// A network's address, and the bits of it that count.
+fn cidr(network: &str) -> Option<(IpAddr, u32)> {
     let (base, bits) = network.split_once('/').map_or((network, None), |(base, bits)| (base, Some(bits)));
-    let width: u32 = match (value.parse::<IpAddr>(), base.parse::<IpAddr>()) {
-        (Ok(IpAddr::V4(_)), Ok(IpAddr::V4(_))) => 32,
-        (Ok(IpAddr::V6(_)), Ok(IpAddr::V6(_))) => 128,
-        _ => return false,
-    };
-    let number = |text: &str| match text.parse::<IpAddr>() {
-        Ok(IpAddr::V4(a)) => Some(u128::from(u32::from(a))),
-        Ok(IpAddr::V6(a)) => Some(u128::from(a)),
-        Err(_) => None,
-    };
-    let bits = match bits.map(str::parse::<u32>) {
-        None => width,
-        Some(Ok(bits)) if bits <= width => bits,
-        Some(_) => return false,
-    };
-    let Some((value, base)) = number(value).zip(number(base)) else { return false };
-    bits == 0 || (value ^ base) >> (width - bits) == 0
+    let base: IpAddr = base.parse().ok()?;
+    let width = if base.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Some(width), |bits| bits.parse().ok().filter(|b| *b <= width))?;
+    Some((base, bits))
 }

@@ -2,8 +2,8 @@
 
 use super::group::{Group, Key};
 use super::{Actions, Question};
-use crate::eval::decide::Blocker;
-use crate::finding::{Confidence, Exactness, Finding, Rule, Source, Test};
+use crate::eval::decide::{Blocker, Decision};
+use crate::finding::{Confidence, Finding, Rule, Source, Test};
 use crate::policy::{Statement, Words};
 use crate::symbolic::{Cell, Cells};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,15 +81,17 @@ impl Question<'_> {
         out.condition.clone_from(&key.condition);
         out.actions = super::action_rows(self.bundle, names, &of);
         out.sources = group.statements.iter().filter_map(|at| self.source(*at)).collect();
-        out.exactness = cells.widened.clone().map_or(Exactness::Exact, Exactness::OverApproximate);
+        out.exactness = self.exactness(cells);
         out.held_back_by =
             minimal.iter().map(|set| set.iter().filter_map(|b| self.blocker_source(b)).collect()).collect();
         // The request that would be allowed.
         let mut first = None;
         let mut spoken = of.iter().map(|cell| self.spoken(cell, names));
         let would = spoken.find_map(|told| {
-            let is_grant =
-                !told.decision.allowing.is_empty() && self.world.objection(&told.request).is_none();
+            let is_granted = |decision: &Decision| !decision.allowing.is_empty();
+            let is_grant = is_granted(&told.decision)
+                && (self.touched.is_empty() || self.in_all(&told.request, is_granted))
+                && self.world.objection(&told.request).is_none();
             if is_grant {
                 return Some(told.request);
             }

@@ -5,7 +5,9 @@ use crate::bundle::{Kind, Stop};
 use crate::eval::decide::At;
 use crate::finding::{Rule, Test, Who};
 use crate::policy::{PrincipalKind, Quantifier, Statement};
-use crate::symbolic::{Cell, Cells};
+use crate::reading::Switch;
+use crate::request::spelled;
+use crate::symbolic::{Cell, Cells, may_differ};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a group's requests have in common, in the documents' words.
@@ -51,7 +53,11 @@ pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions<'_
     let (open, mut held): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, group)| !group.open.is_empty());
     // What stays open may be the lesser part of a grant: services, where everybody else is held back.
     held.extend(open.iter().filter(|(_, group)| question.holds_worse_back(cells, group)).cloned());
-    // Who is in a wider group with every request needs no finding of his own.
+    // Who is in a wider group with every request needs no finding of his own: in every reading, or he stays.
+    let is_sure = |group: &Group| {
+        let mut grants = group.statements.iter().filter_map(|at| question.statement(*at));
+        !grants.any(|grant| may_differ(grant, question.touched))
+    };
     let kept: Groups = open
         .iter()
         .filter(|(key, group)| {
@@ -59,6 +65,7 @@ pub(super) fn groups(question: &Question<'_>, cells: &Cells, names: &[Actions<'_
                 key != other
                     && group.open.is_subset(&wider.open)
                     && (group.open != wider.open || is_plainer(other, key))
+                    && is_sure(wider)
             })
         })
         .cloned()
@@ -120,7 +127,9 @@ impl Question<'_> {
         }
         let mut out: Vec<BTreeMap<String, Vec<Test>>> = vec![BTreeMap::new()];
         for condition in &statement.conditions {
-            let (key, operator) = (condition.name(), condition.operator.to_string());
+            let has_tags = self.touched.has(Switch::TagKeyCase);
+            let key = if has_tags { spelled(&condition.key) } else { condition.name() };
+            let operator = condition.operator.to_string();
             let chosen: Vec<&str> = self
                 .atoms
                 .iter()

@@ -85,7 +85,7 @@ fn first_of(around: &Surroundings<'_>, resource: &Resource, finding: &Finding, w
     let world = world_of(estate, &bundle);
     let part = part_of(&bundle, finding)?;
     // What stands twice has no place that a pointer could name.
-    let original = parse(&part.document.text, Duplicates::LastWins).ok().filter(|d| !d.has_duplicates)?;
+    let original = parse(&part.document.text, Duplicates::LastWins).ok().filter(|d| d.touches.is_empty())?;
     let tree = json::read(&original.text).ok()?;
     let before = external(&bundle, &world, &estate.zone);
     before.findings.iter().find(|f| is_same(f, finding))?;

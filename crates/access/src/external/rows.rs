@@ -4,9 +4,11 @@ use super::{Atom, IDENTITY, Question, class};
 use crate::bundle::{Bundle, Part};
 use crate::eval::decide::At;
 use crate::policy::{
-    Condition, Document, Effect, Operator, PrincipalKind, Principals, Quantifier, Statement, Word, Words,
+    Base, Condition, Document, Effect, Operator, PrincipalKind, Principals, Quantifier, Statement, Word,
+    Words,
 };
-use crate::symbolic::Row;
+use crate::reading::touched;
+use crate::symbolic::{Row, Take};
 use crate::world::World;
 use std::collections::BTreeSet;
 
@@ -131,6 +133,21 @@ impl Made {
             let listed = Principals { negated: false, values, span: Default::default() };
             constants.push(Statement { principal: Some(listed), ..blank() });
         }
+        // Only users have a name.
+        if keys.contains("aws:username") {
+            let condition = Condition {
+                operator: Operator {
+                    quantifier: Quantifier::Plain,
+                    base: Base::Arn,
+                    negated: false,
+                    if_exists: false,
+                },
+                key: "aws:principalarn".to_owned(),
+                values: vec![word("arn:*:iam::*:user/*")],
+                span: Default::default(),
+            };
+            constants.push(Statement { conditions: vec![condition], ..blank() });
+        }
         // Somebody of an account that is named is told apart from anybody else.
         constants.extend(accounts.iter().map(|a| of_principal(PrincipalKind::Aws, a)));
         for key in &keys {
@@ -170,8 +187,13 @@ impl<'b> Question<'b> {
         made: &'b Made,
     ) -> Question<'b> {
         let mut rows: Vec<Row<'b>> = Vec::new();
-        let mut add = |document: &'b Document, statement: &'b Statement| {
-            rows.push(Row { document, statement });
+        let all = || bundle.parts.iter().chain(bundle.levels.iter().flat_map(|l| &l.parts));
+        let touched = touched(all().map(|p| &p.document));
+        let (grants, denies) = (Take::any(touched, true), Take::any(touched, false));
+        // Ours are read in one way, but for keys that are told apart.
+        let ours = Take::fixed(grants.reading);
+        let mut add = |document: &'b Document, statement: &'b Statement, take: Take| {
+            rows.push(Row { document, statement, take });
             rows.len() - 1
         };
         let mut of = |parts: &'b [Part], level: Option<usize>| {
@@ -180,7 +202,8 @@ impl<'b> Question<'b> {
                 for (statement, s) in p.document.statements.iter().enumerate() {
                     // What cannot be read for certain may allow, and forbids nothing.
                     if s.is_certain || s.effect == Effect::Allow {
-                        out.push((add(&p.document, s), At { level, part, statement }));
+                        let take = if s.effect == Effect::Allow { grants } else { denies };
+                        out.push((add(&p.document, s, take), At { level, part, statement }));
                     }
                 }
             }
@@ -188,22 +211,23 @@ impl<'b> Question<'b> {
         };
         let own = of(&bundle.parts, None);
         let levels = bundle.levels.iter().enumerate().map(|(at, level)| of(&level.parts, Some(at))).collect();
-        let trusted = zone.statements.iter().map(|s| add(zone, s)).collect();
-        let scope = add(&made.document, &made.scope);
+        let trusted = zone.statements.iter().map(|s| add(zone, s, ours)).collect();
+        let scope = add(&made.document, &made.scope, ours);
         for statement in &made.constants {
-            add(&made.document, statement);
+            add(&made.document, statement, ours);
         }
         let mut atoms = Vec::new();
         for (kind, statement) in &made.principals {
             let text =
                 statement.principal.iter().flat_map(|p| &p.values).map(|(_, w)| w.text.clone()).collect();
-            atoms.push(Atom::Principal { row: add(&made.document, statement), kind: *kind, text });
+            atoms.push(Atom::Principal { row: add(&made.document, statement, ours), kind: *kind, text });
         }
         for (key, operator, statement) in &made.values {
             let text = statement.conditions.iter().flat_map(|c| &c.values).map(|w| w.text.clone()).collect();
-            let row = add(&made.document, statement);
+            let row = add(&made.document, statement, ours);
             atoms.push(Atom::Value { row, key: key.clone(), operator: operator.clone(), text });
         }
-        Question { bundle, world, zone, rows, own, levels, trusted, scope, atoms }
+        let readings = touched.readings();
+        Question { bundle, world, zone, rows, own, levels, trusted, scope, atoms, touched, readings }
     }
 }

@@ -3,6 +3,7 @@ use super::{
     STATEMENTS_MAX, Statement, Version, Word, Words,
 };
 use crate::json::{self, JsonError, Member, Node, Span, Value, line_column};
+use crate::reading::{Reading, Switch, Switches};
 
 /// Why a text is no policy at all.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -20,6 +21,52 @@ pub enum DocumentError {
 /// # Errors
 /// It is not JSON or no object, or it goes beyond a limit. Everything else is a [`Problem`] of the document.
 pub fn parse(text: &str, duplicates: Duplicates) -> Result<Document, DocumentError> {
+    parse_in(
+        text,
+        match duplicates {
+            Duplicates::LastWins => Reading::NONE,
+            Duplicates::FirstWins => Reading::of(Switch::DuplicateKey),
+        },
+    )
+}
+
+/// All readings of a text that has more than one, the usual one first.
+///
+/// # Errors
+/// As [`parse`].
+pub fn readings(text: &str) -> Result<Vec<Document>, DocumentError> {
+    let usual = parse_in(text, Reading::NONE)?;
+    if usual.touches.is_empty() {
+        return Ok(vec![usual]);
+    }
+    // Elements that are none in the one reading may stand twice in the other.
+    let touches = usual.touches.or(parse_in(text, Reading::of(Switch::ElementNameCase))?.touches);
+    let others = touches.combinations().skip(1).map(|reading| parse_in(text, reading));
+    let mut all = std::iter::once(Ok(usual)).chain(others).collect::<Result<Vec<_>, _>>()?;
+    all.iter_mut().for_each(|document| document.touches = touches);
+    Ok(all)
+}
+
+/// Names of the elements of a policy, and of a statement.
+const ELEMENTS: [&str; 3] = ["Version", "Id", "Statement"];
+const OF_STATEMENT: [&str; 9] = [
+    "Sid",
+    "Effect",
+    "Action",
+    "NotAction",
+    "Resource",
+    "NotResource",
+    "Principal",
+    "NotPrincipal",
+    "Condition",
+];
+const OF_PRINCIPAL: [&str; 4] = ["AWS", "Service", "Federated", "CanonicalUser"];
+
+/// Reads a policy in one reading of [`Switch::DuplicateKey`] and [`Switch::ElementNameCase`].
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_in(text: &str, reading: Reading) -> Result<Document, DocumentError> {
     let mut problems = Vec::new();
     let text = decoded(text, &mut problems);
     let root = json::read(&text).map_err(DocumentError::Json)?;
@@ -27,18 +74,19 @@ pub fn parse(text: &str, duplicates: Duplicates) -> Result<Document, DocumentErr
         let (line, column) = line_column(&text, root.span.start as usize);
         return Err(DocumentError::NotAnObject { line, column, kind: root.kind() });
     };
-    let mut reader = Reader { duplicates, problems, has_duplicates: false, is_certain: true };
+    let mut reader = Reader { reading, problems, touches: Switches::NONE, is_certain: true };
     let mut out = Document {
         text: String::new(),
         version: Version::default(),
         id: None,
         statements: Vec::new(),
         problems: Vec::new(),
-        has_duplicates: false,
+        touches: Switches::NONE,
+        reading,
     };
-    let mut has_version = false;
-    for m in reader.pick(members) {
-        match m.key.as_str() {
+    let (mut has_version, mut has_statement) = (false, false);
+    for (name, m) in reader.pick(members, &ELEMENTS) {
+        match name {
             "Version" => {
                 has_version = true;
                 match m.value.scalar().as_deref() {
@@ -48,7 +96,10 @@ pub fn parse(text: &str, duplicates: Duplicates) -> Result<Document, DocumentErr
                 }
             }
             "Id" => out.id = m.value.scalar(),
-            "Statement" => out.statements = reader.statements(&m.value)?,
+            "Statement" => {
+                has_statement = true;
+                out.statements = reader.statements(&m.value)?;
+            }
             _ => reader.unknown(m),
         }
     }
@@ -56,11 +107,11 @@ pub fn parse(text: &str, duplicates: Duplicates) -> Result<Document, DocumentErr
         let what = "without `Version` variables are plain text: `${…}` stands for itself here";
         reader.problem("variables_without_version", Level::Warning, what, root.span);
     }
-    if !members.iter().any(|m| m.key == "Statement") {
+    if !has_statement {
         reader.error("no_statement", "the document has no `Statement`", root.span);
     }
     out.problems = reader.problems;
-    out.has_duplicates = reader.has_duplicates;
+    out.touches = reader.touches;
     out.text = text;
     Ok(out)
 }
@@ -95,9 +146,9 @@ fn percent_decoded(text: &str) -> Option<String> {
 }
 
 struct Reader {
-    duplicates: Duplicates,
+    reading: Reading,
     problems: Vec<Problem>,
-    has_duplicates: bool,
+    touches: Switches,
     /// Of the statement that is being read.
     is_certain: bool,
 }
@@ -118,22 +169,33 @@ impl Reader {
         self.problem("unknown_field", Level::Error, what, m.key_span);
     }
 
-    /// One member of each key, by the reading of duplicates, in the order of the document.
-    fn pick<'n>(&mut self, members: &'n [Member]) -> Vec<&'n Member> {
-        let mut out: Vec<&Member> = Vec::with_capacity(members.len());
+    /// The name that a key stands for: itself, or in one reading the element that it is in another case.
+    fn name<'n>(&mut self, key: &'n str, names: &[&'static str]) -> &'n str {
+        if names.contains(&key) {
+            return key;
+        }
+        let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(key)) else { return key };
+        self.touches.insert(Switch::ElementNameCase);
+        if self.reading.has(Switch::ElementNameCase) { name } else { key }
+    }
+
+    /// One member of each name, by the reading of duplicates, in the order of the document.
+    fn pick<'n>(&mut self, members: &'n [Member], names: &[&'static str]) -> Vec<(&'n str, &'n Member)> {
+        let mut out: Vec<(&str, &Member)> = Vec::with_capacity(members.len());
         for m in members {
-            match out.iter_mut().find(|o| o.key == m.key) {
-                None => out.push(m),
-                Some(other) => {
-                    self.has_duplicates = true;
-                    // Certain in either reading; that they may differ is `has_duplicates`.
+            let name = self.name(&m.key, names);
+            match out.iter_mut().find(|(other, _)| *other == name) {
+                None => out.push((name, m)),
+                Some((_, other)) => {
+                    self.touches.insert(Switch::DuplicateKey);
+                    // Certain in either reading; that they may differ is in `touches`.
                     self.problem(
                         "duplicate_key",
                         Level::Error,
                         format!("`{}` stands twice", m.key),
                         m.key_span,
                     );
-                    if self.duplicates == Duplicates::LastWins {
+                    if !self.reading.has(Switch::DuplicateKey) {
                         *other = m;
                     }
                 }
@@ -181,17 +243,17 @@ impl Reader {
         };
         let (mut sid, mut effect, mut principal, mut conditions) = (None, None, None, Vec::new());
         let (mut action, mut resource): (Option<Words>, Option<Words>) = (None, None);
-        for m in self.pick(members) {
-            match m.key.as_str() {
+        for (name, m) in self.pick(members, &OF_STATEMENT) {
+            match name {
                 "Sid" => sid = m.value.scalar(),
                 "Effect" => effect = Some(self.effect(&m.value)),
-                "Action" | "NotAction" => self.once(&mut action, m),
-                "Resource" | "NotResource" => self.once(&mut resource, m),
+                "Action" | "NotAction" => self.once(&mut action, name, m),
+                "Resource" | "NotResource" => self.once(&mut resource, name, m),
                 "Principal" | "NotPrincipal" => {
                     if principal.is_some() {
                         self.error("both_forms", "`Principal` and `NotPrincipal` together", m.key_span);
                     }
-                    principal = Some(self.principals(m));
+                    principal = Some(self.principals(name, m));
                 }
                 "Condition" => conditions = self.conditions(&m.value),
                 // It restricts nothing: the rest of the statement means what it says.
@@ -233,12 +295,12 @@ impl Reader {
         }
     }
 
-    fn once(&mut self, slot: &mut Option<Words>, m: &Member) {
+    fn once(&mut self, slot: &mut Option<Words>, name: &str, m: &Member) {
         if slot.is_some() {
             self.error("both_forms", format!("`{}` beside its other form", m.key), m.key_span);
         }
         let values = self.words(&m.value, &m.key);
-        *slot = Some(Words { negated: m.key.starts_with("Not"), values, span: m.value.span });
+        *slot = Some(Words { negated: name.starts_with("Not"), values, span: m.value.span });
     }
 
     /// A string or a list of strings.
@@ -260,12 +322,12 @@ impl Reader {
         out
     }
 
-    fn principals(&mut self, m: &Member) -> Principals {
+    fn principals(&mut self, name: &str, m: &Member) -> Principals {
         let mut values = Vec::new();
         match &m.value.value {
             Value::Object(kinds) => {
-                for kind in self.pick(kinds) {
-                    let of = match kind.key.as_str() {
+                for (name, kind) in self.pick(kinds, &OF_PRINCIPAL) {
+                    let of = match name {
                         "AWS" => PrincipalKind::Aws,
                         "Service" => PrincipalKind::Service,
                         "Federated" => PrincipalKind::Federated,
@@ -296,7 +358,7 @@ impl Reader {
                 }
             }
         }
-        Principals { negated: m.key == "NotPrincipal", values, span: m.value.span }
+        Principals { negated: name == "NotPrincipal", values, span: m.value.span }
     }
 
     fn conditions(&mut self, node: &Node) -> Vec<Condition> {
@@ -309,7 +371,7 @@ impl Reader {
             return Vec::new();
         };
         let mut out: Vec<Condition> = Vec::new();
-        for o in self.pick(operators) {
+        for (_, o) in self.pick(operators, &[]) {
             let Some(operator) = Operator::read(&o.key) else {
                 self.error("operator", format!("`{}` is no condition operator", o.key), o.key_span);
                 continue;
@@ -319,7 +381,7 @@ impl Reader {
                 self.error("condition_type", what, o.value.span);
                 continue;
             };
-            for k in self.pick(keys) {
+            for (_, k) in self.pick(keys, &[]) {
                 let values = self.words(&k.value, &k.key);
                 let condition = Condition { operator, key: k.key.clone(), values, span: k.value.span };
                 if out.iter().any(|c| c.operator == operator && c.key.eq_ignore_ascii_case(&condition.key)) {

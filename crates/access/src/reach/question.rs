@@ -6,8 +6,9 @@ use crate::bundle::{Kind, Level, Part};
 use crate::finding::{Source, Test};
 use crate::holder::{Fact, HolderKind, UNREAD};
 use crate::policy::{Condition, Document, Effect, Operator, Statement, Word, Words};
+use crate::reading::{Switches, touched};
 use crate::request::Principal;
-use crate::symbolic::{Cell, Cells, Row, TooLarge, cells};
+use crate::symbolic::{Cell, Cells, Row, Take, TooLarge, cells};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a statement stands in the decision.
@@ -261,16 +262,28 @@ impl<'q> Made<'q> {
         true
     }
 
+    /// What its documents leave open.
+    pub(super) fn open(&self) -> Switches {
+        touched(self.pieces.iter().map(|p| &p.part.document))
+    }
+
     /// Which rows the engine gets, in their order: pieces, what must be, words, what is told apart.
     pub(super) fn rows(&self) -> Vec<Row<'_>> {
-        let mut rows: Vec<Row<'_>> =
-            self.pieces.iter().map(|p| Row { document: &p.part.document, statement: &p.statement }).collect();
-        let made = |statement| Row { document: &self.own, statement };
+        // Where AWS leaves open what is meant, a grant may be the wider and a denial the narrower of it.
+        let open = self.open();
+        let (grants, denies) = (Take::any(open, true), Take::any(open, false));
+        let ours = Take::fixed(grants.reading);
+        let mut rows: Vec<Row<'_>> = Vec::new();
+        for p in &self.pieces {
+            let take = if p.is_allow() { grants } else { denies };
+            rows.push(Row { document: &p.part.document, statement: &p.statement, take });
+        }
+        let made = |statement| Row { document: &self.own, statement, take: ours };
         rows.extend(self.must.iter().map(made));
         // Words of a document are read as its own: variables count where its version has them.
         rows.extend(self.words.iter().map(|(at, _, statement)| {
             let document = self.pieces.get(*at).map_or(&self.own, |p| &p.part.document);
-            Row { document, statement }
+            Row { document, statement, take: ours }
         }));
         rows.extend(self.apart.iter().map(made));
         rows

@@ -1,7 +1,7 @@
 //! S3: policy, access control list, ownership, Block Public Access, access points; and AWS's own rule of what is public (access.md 6;
 //! S3 access-control-block-public-access).
 
-use super::{blank, tables};
+use super::{blank, doubt, read_alike, tables};
 use crate::bundle::{Bundle, Form, Kind, Level, Part, Stop, Unread};
 use crate::estate::Surroundings;
 use crate::policy::{Base, Condition, Document, Effect, PrincipalKind, Quantifier, Statement};
@@ -281,14 +281,18 @@ fn delegation(resource: &Resource, around: &Surroundings<'_>, out: &mut Bundle, 
         );
         return;
     };
-    let part = match answer.get("Policy").and_then(Value::as_str) {
-        None => Part::made(Kind::Policy, "GetBucketPolicy of the bucket", &[]).ok(),
-        Some(text) => Part::read(Kind::Policy, "GetBucketPolicy of the bucket", text).ok(),
+    let name = "GetBucketPolicy of the bucket";
+    let parts = match answer.get("Policy").and_then(Value::as_str) {
+        None => Part::made(Kind::Policy, name, &[]).map(|part| (vec![part], None)),
+        Some(text) => Part::read(Kind::Policy, name, text).map(|part| read_alike(part, text)),
     };
-    let Some(mut part) = part else { return };
-    part.document.statements.retain(|s| s.effect == Effect::Allow);
-    part.document.statements.iter_mut().for_each(|s| s.resource = None);
-    out.levels.push(Level { parts: vec![part], is_final: true });
+    let Ok((mut parts, open)) = parts else { return };
+    out.doubt = out.doubt.take().or(open.map(doubt));
+    for part in &mut parts {
+        part.document.statements.retain(|s| s.effect == Effect::Allow);
+        part.document.statements.iter_mut().for_each(|s| s.resource = None);
+    }
+    out.levels.push(Level { parts, is_final: true });
     out.fixed.insert("s3:dataaccesspointaccount".to_owned(), resource.account.clone());
     out.fixed.insert("s3:dataaccesspointarn".to_owned(), resource.arn.clone());
 }

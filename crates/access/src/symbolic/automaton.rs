@@ -2,7 +2,7 @@
 //! (shift-and; Baeza-Yates and Gonnet 1992), and the states that strings can lead to.
 
 use super::hash::{Map, Set};
-use super::strings::{Capped, Token};
+use super::strings::{Capped, Token, upper};
 use std::collections::VecDeque;
 
 /// States that one dimension may have.
@@ -93,7 +93,7 @@ impl Automaton {
                 out.has_parts |= matches!(token, Token::OneInPart | Token::AnyInPart);
                 out.chars.push(match token {
                     Token::Char(c) => Some([*c; 2]),
-                    Token::Fold(c) => Some([*c, c.to_ascii_uppercase()]),
+                    Token::Fold(c) => Some([*c, upper(*c)]),
                     _ => None,
                 });
                 at += 1;
@@ -141,7 +141,7 @@ impl Automaton {
                         }
                     }
                     Token::Fold(f) => {
-                        for c in [*f, f.to_ascii_uppercase()] {
+                        for c in [*f, upper(*f)] {
                             if let Some(bits) = forward.get_mut(&c) {
                                 set(bits, place);
                             }

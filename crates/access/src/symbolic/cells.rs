@@ -3,7 +3,7 @@
 //! Unlike an implication this keeps every combination, and it knows the world: who belongs to which account and organisation, and which
 //! keys follow from that. What depends on each other is one dimension here, made of what can go together.
 
-use super::dimensions::{Dimension, Part, Value, actions, resources, variables};
+use super::dimensions::{Dimension, Part, Value, actions, resources, valueless, variables};
 use super::hash::{Few, Map};
 use super::implication::request_of;
 use super::keys::key_classes;
@@ -11,7 +11,8 @@ use super::mask::Mask;
 use super::patterns::{Fixed, Variables, distinct};
 use super::principals::principal_classes;
 use super::strings::{Cache, Capped, Token, plain};
-use crate::policy::{Condition, Document, Statement};
+use super::take::{Asked, Take, asked};
+use crate::policy::{Document, Statement};
 use crate::request::{Principal, Request};
 use crate::world::{OF_CALLER, World};
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ const NETWORK: [&str; 4] = ["aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "
 pub struct Row<'d> {
     pub document: &'d Document,
     pub statement: &'d Statement,
+    pub take: Take,
 }
 
 /// What some requests have in common.
@@ -110,7 +112,7 @@ fn cells_of<const W: usize>(
     let parts: Vec<Part<'_>> = rows
         .iter()
         .enumerate()
-        .map(|(bit, row)| Part { bit, document: row.document, statement: row.statement })
+        .map(|(bit, row)| Part { bit, document: row.document, statement: row.statement, take: row.take })
         .collect();
     let mut wanted = Mask::<W>::NONE;
     any.iter().for_each(|bit| wanted.insert(*bit));
@@ -297,7 +299,7 @@ fn fits(pattern: &[Token], text: &[char]) -> bool {
     }
 }
 
-type ByKey<'d> = BTreeMap<String, Vec<(usize, &'d Document, &'d Condition)>>;
+type ByKey<'d> = BTreeMap<String, Vec<Asked<'d>>>;
 
 fn all_dimensions<const W: usize>(
     parts: &[Part<'_>],
@@ -306,10 +308,8 @@ fn all_dimensions<const W: usize>(
     cache: &mut Cache,
 ) -> Result<(Vec<Dimension<W>>, Option<String>), Capped> {
     let mut keys: ByKey<'_> = BTreeMap::new();
-    for part in parts.iter().filter(|p| p.statement.is_certain) {
-        for condition in &part.statement.conditions {
-            keys.entry(condition.name()).or_default().push((part.bit, part.document, condition));
-        }
+    for (key, condition) in parts.iter().flat_map(asked) {
+        keys.entry(key).or_default().push(condition);
     }
     let mut widened = None;
     let mut out = vec![resources(parts, variables, cache)?];
@@ -361,6 +361,7 @@ fn all_dimensions<const W: usize>(
     let network = network.iter().filter(|joint| met.insert(joint.mask));
     let network = network.map(|joint| (joint.mask, Value::Several(listed(joint.values.as_ref()).collect())));
     out.push(Dimension { classes: network.collect(), widened: None });
+    out.extend(valueless(parts, variables));
     out.sort_by_key(|d| d.classes.len());
     Ok((out, widened))
 }

@@ -4,7 +4,7 @@
 //! Only what is sure is said: two statements that mean the same in other words are left to the engine.
 
 use super::dimensions::Part;
-use crate::policy::{Base, Condition, Document, PrincipalKind, Principals, Word, Words};
+use crate::policy::{Base, Condition, Document, PrincipalKind, Principals, Statement, Word, Words};
 
 /// Whether `wide` applies to every request with an action of both that `narrow` applies to.
 pub(super) fn covers(wide: &Part<'_>, narrow: &Part<'_>) -> bool {
@@ -14,11 +14,29 @@ pub(super) fn covers(wide: &Part<'_>, narrow: &Part<'_>) -> bool {
         return false;
     }
     let sides = Sides { is_one_language: wide.document.version == narrow.document.version };
+    // Without the values of its variables a statement may be invalid, whatever else it lists.
+    if has_variables(w) && !has_all(w, n) {
+        return false;
+    }
     let has_conditions =
         w.conditions.iter().all(|wide| n.conditions.iter().any(|narrow| sides.condition(wide, narrow)));
     has_conditions
         && sides.principals(w.principal.as_ref(), n.principal.as_ref())
         && sides.resources(wide.document, w.resource.as_ref(), n.resource.as_ref())
+}
+
+fn texts(statement: &Statement) -> impl Iterator<Item = &str> {
+    let resources = statement.resource.iter().flat_map(|r| &r.values);
+    resources.chain(statement.conditions.iter().flat_map(|c| &c.values)).map(|w| w.text.as_str())
+}
+
+fn has_variables(statement: &Statement) -> bool {
+    texts(statement).any(|t| t.contains("${"))
+}
+
+/// Whether each text with a variable in `wide` is one of `narrow`.
+fn has_all(wide: &Statement, narrow: &Statement) -> bool {
+    texts(wide).filter(|t| t.contains("${")).all(|t| texts(narrow).any(|other| t == other))
 }
 
 struct Sides {
@@ -70,7 +88,12 @@ impl Sides {
     }
 
     fn condition(&self, wide: &Condition, narrow: &Condition) -> bool {
-        if wide.operator != narrow.operator || !wide.key.eq_ignore_ascii_case(&narrow.key) {
+        // Tags of other cases may be other keys.
+        let is_one_key = match wide.key.contains('/') {
+            true => crate::request::spelled(&wide.key) == crate::request::spelled(&narrow.key),
+            false => wide.key.eq_ignore_ascii_case(&narrow.key),
+        };
+        if wide.operator != narrow.operator || !is_one_key {
             return false;
         }
         let (some, all) = (&narrow.values, &wide.values);
@@ -87,6 +110,7 @@ mod tests {
     use super::*;
     use crate::eval::{Doubt, Outcome, outcome};
     use crate::policy::{Duplicates, parse};
+    use crate::symbolic::Take;
 
     fn document(version: &str, body: &str) -> Document {
         let text = format!(
@@ -96,7 +120,8 @@ mod tests {
     }
 
     fn is_covered(wide: &Document, narrow: &Document) -> bool {
-        let part = |document| Part { bit: 0, document, statement: &document.statements[0] };
+        let part =
+            |document| Part { bit: 0, document, statement: &document.statements[0], take: Take::default() };
         covers(&part(wide), &part(narrow))
     }
 

@@ -5,8 +5,10 @@ use super::mask::Mask;
 use super::patterns::{Atom, Patterns, Variables, distinct, filled, mask_of, owners};
 use super::principals::{DERIVED, principals};
 use super::strings::{Cache, Capped, Class, matches, plain};
+use super::take::{Asked, Take, asked};
 use crate::pattern::{Piece, Syntax, pieces};
-use crate::policy::{Condition, Document, Statement, Words};
+use crate::policy::{Document, Statement, Words};
+use crate::reading::{Reading, Switch};
 use crate::request::Principal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +19,7 @@ pub(super) struct Part<'d> {
     pub bit: usize,
     pub document: &'d Document,
     pub statement: &'d Statement,
+    pub take: Take,
 }
 
 /// A value of a dimension.
@@ -42,27 +45,60 @@ pub(super) struct Dimension<const W: usize> {
 /// The variables in the texts of a set of statements.
 pub(super) fn variables(parts: &[Part<'_>]) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
-    for Part { document, statement, .. } in parts {
-        let mut look = |text: &str, syntax: Syntax| {
-            if !syntax.variables || !text.contains("${") {
-                return;
-            }
-            out.extend(pieces(text, syntax).into_iter().filter_map(|piece| match piece {
-                Piece::Variable { key, .. } => Some(key),
-                _ => None,
-            }));
-        };
-        for word in statement.resource.iter().flat_map(|r| &r.values) {
-            look(&word.text, document.syntax(true));
-        }
-        for condition in &statement.conditions {
-            let syntax = document.syntax(condition.operator.has_wildcards());
-            let syntax =
-                Syntax { variables: syntax.variables && condition.operator.has_variables(), ..syntax };
-            condition.values.iter().for_each(|w| look(&w.text, syntax));
-        }
+    for part in parts {
+        each_variable(part, true, &mut |key, _| {
+            out.insert(part.take.key(key));
+        });
     }
     out
+}
+
+/// Calls `found` with each variable of a statement, and whether it has a default.
+fn each_variable(part: &Part<'_>, with_conditions: bool, found: &mut dyn FnMut(&str, bool)) {
+    let Part { document, statement, .. } = part;
+    let mut look = |text: &str, syntax: Syntax| {
+        if !syntax.variables || !text.contains("${") {
+            return;
+        }
+        for piece in pieces(text, syntax) {
+            if let Piece::Variable { key, default } = piece {
+                found(&key, default.is_some());
+            }
+        }
+    };
+    for word in statement.resource.iter().flat_map(|r| &r.values) {
+        look(&word.text, document.syntax(true));
+    }
+    for condition in statement.conditions.iter().filter(|_| with_conditions) {
+        let syntax = document.syntax(condition.operator.has_wildcards());
+        let syntax = Syntax { variables: syntax.variables && condition.operator.has_variables(), ..syntax };
+        condition.values.iter().for_each(|w| look(&w.text, syntax));
+    }
+}
+
+/// Where a statement is invalid without the values of its variables: a dimension for each of those, which is there or not. What else is
+/// asked of the same key is not followed, which makes more requests than there are.
+pub(super) fn valueless<const W: usize>(parts: &[Part<'_>], variables: &Variables<'_>) -> Vec<Dimension<W>> {
+    let mut invalid: BTreeMap<String, Mask<W>> = BTreeMap::new();
+    for part in parts.iter().filter(|p| p.take.second(Switch::VariableWithoutValue, false)) {
+        each_variable(part, part.statement.is_certain, &mut |key, has_default| {
+            if !has_default {
+                invalid.entry(part.take.key(key)).or_insert(Mask::NONE).insert(part.bit);
+            }
+        });
+    }
+    let dimension = |(key, bits): (String, Mask<W>)| {
+        let nothing = || Value::Several(Vec::new());
+        let (mut classes, mut rest) = (vec![(Mask::ALL, nothing())], Mask::ALL);
+        bits.bits().for_each(|bit| rest.remove(bit));
+        match variables.value(&key) {
+            Some(Some(_)) => {}
+            Some(None) => classes = vec![(rest, nothing())],
+            None => classes.push((rest, nothing())),
+        }
+        Dimension { classes, widened: None }
+    };
+    invalid.into_iter().map(dimension).collect()
 }
 
 /// All dimensions but the action that these statements tell apart, those with few classes first.
@@ -79,17 +115,16 @@ pub(super) fn dimensions<const W: usize>(
     if has_principals {
         out.push(principals(parts, variables, cache)?);
     }
-    let mut keys: BTreeMap<String, Vec<(usize, &Document, &Condition)>> = BTreeMap::new();
-    for part in parts.iter().filter(|p| p.statement.is_certain) {
-        for condition in &part.statement.conditions {
-            keys.entry(condition.name()).or_default().push((part.bit, part.document, condition));
-        }
+    let mut keys: BTreeMap<String, Vec<Asked<'_>>> = BTreeMap::new();
+    for (key, condition) in parts.iter().flat_map(asked) {
+        keys.entry(key).or_default().push(condition);
     }
     for (key, conditions) in keys {
         if !(has_principals && DERIVED.contains(&key.as_str())) {
             out.push(key_dimension(&key, &conditions, variables, cache)?);
         }
     }
+    out.extend(valueless(parts, variables));
     out.sort_by_key(|d| d.classes.len());
     Ok(out)
 }
@@ -127,8 +162,13 @@ pub(super) fn resources<const W: usize>(
             continue;
         }
         let syntax = part.document.syntax(true);
-        let of =
-            values.iter().filter_map(|w| filled(&w.text, syntax, None, variables)).map(|t| patterns.add(t));
+        let mut reading = part.take.reading.without(Reading::of(Switch::ResourceStarCrossesColon));
+        // A wildcard that stays in its part matches less.
+        if part.take.second(Switch::ResourceStarCrossesColon, *negated) {
+            reading.insert(Switch::ResourceStarCrossesColon);
+        }
+        let texts = values.iter().filter_map(|w| filled(&w.text, syntax, None, reading, variables));
+        let of = texts.map(|t| patterns.add(t));
         atoms.push(Atom { statement: part.bit, patterns: of.collect(), negated: *negated });
     }
     let mut found = super::parts::arns(&patterns.all, cache)?;

@@ -6,9 +6,11 @@ use super::dimensions::{Dimension, Part, Value, actions, dimensions, variables};
 use super::mask::Mask;
 use super::patterns::{Fixed, Variables};
 use super::strings::{Cache, Capped};
-use crate::eval::{Doubt, outcome};
+use super::take::{Take, named};
+use crate::eval::{Doubt, outcome_in};
 use crate::pattern::{Piece, pieces};
 use crate::policy::{Document, Effect};
+use crate::reading::{READINGS_MAX, Reading, Switches, depends_on, touched};
 use crate::request::{Context, Request};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -35,10 +37,52 @@ pub enum Verdict {
 /// allow in the candidate and to forbid in the reference.
 #[must_use]
 pub fn implies(candidate: &Document, reference: &Document) -> Verdict {
-    let mut parts = parts_of(candidate, Doubt::Allows, 0);
+    let touched = touched([candidate, reference].into_iter());
+    let Some(readings) = touched.readings() else {
+        // Too many to go through: all of them at once, which can only say that nothing is allowed in any.
+        let verdict = judged(candidate, reference, touched, &[], &|is_wide| Take::any(touched, is_wide));
+        return match verdict {
+            Verdict::Undecided(why, request) => {
+                let many =
+                    format!("{why}; of its switches there are more than {READINGS_MAX} readings ({touched})");
+                Verdict::Undecided(many, request)
+            }
+            verdict => verdict,
+        };
+    };
+    let mut undecided = None;
+    for reading in &readings {
+        match judged(candidate, reference, touched, &readings, &|_| Take::fixed(*reading)) {
+            Verdict::Holds => {}
+            Verdict::Undecided(why, request) => {
+                let is_too_large = request.is_none();
+                if undecided.is_none() || why == depends_on(touched) {
+                    undecided = Some((why, request));
+                }
+                // It will be in the other readings as well.
+                if is_too_large {
+                    break;
+                }
+            }
+            fails @ Verdict::Fails(_) => return fails,
+        }
+    }
+    undecided.map_or(Verdict::Holds, |(why, request)| Verdict::Undecided(why, request))
+}
+
+/// The answer where the statements are taken like that. `take`: by whether a statement is to be as wide as possible. What fails, fails
+/// in all of `readings`.
+fn judged(
+    candidate: &Document,
+    reference: &Document,
+    touched: Switches,
+    readings: &[Reading],
+    take: &dyn Fn(bool) -> Take,
+) -> Verdict {
+    let mut parts = parts_of(candidate, Doubt::Allows, 0, take);
     let split = parts.len();
-    parts.extend(parts_of(reference, Doubt::Forbids, split));
-    let question = Question { candidate, reference, parts, split };
+    parts.extend(parts_of(reference, Doubt::Forbids, split, take));
+    let question = Question { candidate, reference, parts, split, touched, readings };
     match question.parts.len() {
         0..=64 => question.decide::<1>(),
         65..=128 => question.decide::<2>(),
@@ -49,10 +93,21 @@ pub fn implies(candidate: &Document, reference: &Document) -> Verdict {
 }
 
 /// The statements that may apply.
-fn parts_of(document: &Document, doubt: Doubt, first: usize) -> Vec<Part<'_>> {
+fn parts_of<'d>(
+    document: &'d Document,
+    doubt: Doubt,
+    first: usize,
+    take: &dyn Fn(bool) -> Take,
+) -> Vec<Part<'d>> {
     let is_counted = |effect: Effect| (effect == Effect::Allow) == (doubt == Doubt::Allows);
     let statements = document.statements.iter().filter(|s| s.is_certain || is_counted(s.effect));
-    statements.zip(first..).map(|(statement, bit)| Part { bit, document, statement }).collect()
+    let part = |(statement, bit): (&'d crate::policy::Statement, usize)| Part {
+        bit,
+        document,
+        statement,
+        take: take(is_counted(statement.effect)),
+    };
+    statements.zip(first..).map(part).collect()
 }
 
 struct Question<'d> {
@@ -62,6 +117,9 @@ struct Question<'d> {
     parts: Vec<Part<'d>>,
     /// How many are the candidate's.
     split: usize,
+    /// Switches that the two documents touch, and the readings in all of which a request must be judged so.
+    touched: Switches,
+    readings: &'d [Reading],
 }
 
 impl Question<'_> {
@@ -93,10 +151,13 @@ impl Question<'_> {
         let all = self.fixed();
         let no_values = Fixed::new();
         let variables = if all.len() > 1 { Variables::Free } else { Variables::Fixed(&no_values) };
-        let (why, request) = match self.search(&open, &variables, &sides, &mut cache) {
+        let (mut why, mut request) = match self.search(&open, &variables, &sides, &mut cache) {
             Err(Capped) => ("the documents are too large for this analysis".to_owned(), None),
             Ok(Found::None) => return Verdict::Holds,
             Ok(Found::Confirmed(request)) => return Verdict::Fails(request),
+            Ok(Found::Possible(_, request)) if self.differs_somewhere(&request) => {
+                (depends_on(self.touched), Some(request))
+            }
             Ok(Found::Possible(why, request)) => {
                 let why = why.unwrap_or_else(|| {
                     match &variables {
@@ -115,6 +176,9 @@ impl Question<'_> {
             match self.search(&open, &Variables::Fixed(fixed), &sides, &mut cache) {
                 Err(Capped) => break,
                 Ok(Found::Confirmed(request)) => return Verdict::Fails(request),
+                Ok(Found::Possible(_, found)) if self.differs_somewhere(&found) => {
+                    (why, request) = (depends_on(self.touched), Some(found));
+                }
                 Ok(_) => {}
             }
         }
@@ -208,7 +272,15 @@ impl Question<'_> {
                     }
                     Err(request) => Box::new(request),
                 };
-                if matches!(out, Found::None) {
+                // Rather one that is so in some reading.
+                let is_better = match &out {
+                    Found::None => true,
+                    Found::Possible(_, known) => {
+                        !self.differs_somewhere(known) && self.differs_somewhere(&request)
+                    }
+                    Found::Confirmed(_) => false,
+                };
+                if is_better {
                     let widened = dimensions.iter().find_map(|d| d.widened.clone());
                     out = Found::Possible(widened, request);
                 }
@@ -222,10 +294,18 @@ impl Question<'_> {
         Ok(out)
     }
 
-    /// What the evaluator says.
+    /// What the evaluator says, whatever the reading.
     fn differs(&self, request: &Request) -> bool {
-        outcome(self.candidate, request, Doubt::Allows).is_allowed()
-            && !outcome(self.reference, request, Doubt::Forbids).is_allowed()
+        !self.readings.is_empty() && self.readings.iter().all(|reading| self.differs_in(request, *reading))
+    }
+
+    fn differs_in(&self, request: &Request, reading: Reading) -> bool {
+        outcome_in(self.candidate, request, Doubt::Allows, reading).is_allowed()
+            && !outcome_in(self.reference, request, Doubt::Forbids, reading).is_allowed()
+    }
+
+    fn differs_somewhere(&self, request: &Request) -> bool {
+        self.readings.len() > 1 && self.readings.iter().any(|reading| self.differs_in(request, *reading))
     }
 
     /// The request with ordinary words as far as that changes nothing, if the evaluator judges it as the engine does; else as it was.
@@ -295,19 +375,20 @@ impl Question<'_> {
     fn values_of(&self, key: &str) -> BTreeSet<String> {
         let mut out = BTreeSet::from(["zz".to_owned()]);
         let mut texts: Vec<Vec<Piece>> = Vec::new();
-        for Part { document, statement, .. } in &self.parts {
+        for Part { document, statement, take, .. } in &self.parts {
             let words = statement.resource.iter().flat_map(|r| &r.values);
             texts.extend(words.map(|w| pieces(&w.text, document.syntax(true))));
             for condition in &statement.conditions {
                 let syntax = document.syntax(condition.operator.has_wildcards());
                 let of = condition.values.iter().map(|w| pieces(&w.text, syntax));
-                if condition.name() == key {
+                if take.key(&condition.key) == key {
                     out.extend(of.clone().filter_map(|p| as_text(&p)));
                 }
                 texts.extend(of);
             }
         }
-        let is_key = |p: &Piece| matches!(p, Piece::Variable { key: k, .. } if k == key);
+        let reading = self.parts.first().map(|p| p.take.reading).unwrap_or_default();
+        let is_key = |p: &Piece| matches!(p, Piece::Variable { key: k, .. } if named(k, reading) == key);
         for text in &texts {
             let Some(place) = text.iter().position(is_key) else { continue };
             let behind = text.get(place + 1);

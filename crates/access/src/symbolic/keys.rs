@@ -4,23 +4,12 @@ use super::dimensions::{Dimension, Value};
 use super::mask::Mask;
 use super::patterns::{Pattern, Patterns, Variables, distinct, filled};
 use super::strings::{Cache, Capped, Shapes, Token, arn_tokens};
+use super::take::Asked;
 use super::values::{Point, representatives};
 use crate::pattern::Syntax;
-use crate::policy::{Base, Condition, Document, Quantifier};
+use crate::policy::{Base, Condition, Quantifier};
+use crate::reading::{Switch, is_set};
 use std::collections::BTreeSet;
-
-/// Keys that hold several values whatever the operator says (service authorization reference, `ArrayOf`).
-const MULTIVALUED: [&str; 9] = [
-    "aws:calledvia",
-    "aws:principalorgpaths",
-    "aws:principalservicenameslist",
-    "aws:resourceorgpaths",
-    "aws:sourceorgpaths",
-    "aws:tagkeys",
-    "aws:vpceorgpaths",
-    "dynamodb:attributes",
-    "dynamodb:leadingkeys",
-];
 
 /// Masks of multivalued keys in one dimension.
 const SETS_MAX: usize = 4_096;
@@ -44,17 +33,36 @@ pub(super) fn missing(condition: &Condition) -> bool {
     }
 }
 
+/// Whether a condition holds for a key that is there, with no value.
+fn empty(asked: &Asked<'_>) -> bool {
+    let operator = asked.condition.operator;
+    if !asked.reading.has(Switch::EmptySetIsMissing) {
+        return missing(asked.condition);
+    }
+    match (operator.quantifier, operator.base) {
+        (Quantifier::Plain, Base::Null) => present(asked.condition, false),
+        (Quantifier::Plain, _) => operator.negated,
+        _ => missing(asked.condition),
+    }
+}
+
+/// Whether values that are no values of its kind count as if they matched: so a negated condition is not met.
+pub(super) fn is_met_by_odd(asked: &Asked<'_>) -> bool {
+    asked.condition.operator.negated && asked.reading.has(Switch::UnparsableValue)
+}
+
 /// The patterns of a condition on a text; `None` for operators on other things.
-pub(super) fn string_patterns(
-    document: &Document,
-    condition: &Condition,
-    variables: &Variables<'_>,
-) -> Option<Vec<Pattern>> {
+pub(super) fn string_patterns(asked: &Asked<'_>, variables: &Variables<'_>) -> Option<Vec<Pattern>> {
+    let Asked { document, condition, reading, .. } = asked;
     let operator = condition.operator;
     let syntax = document.syntax(operator.has_wildcards());
     let syntax = Syntax { variables: syntax.variables && operator.has_variables(), ..syntax };
-    let texts =
-        || condition.values.iter().filter_map(|w| filled(&w.text, syntax, Some(operator.base), variables));
+    let texts = || {
+        condition
+            .values
+            .iter()
+            .filter_map(|w| filled(&w.text, syntax, Some(operator.base), *reading, variables))
+    };
     match operator.base {
         Base::StringEquals | Base::StringEqualsIgnoreCase | Base::StringLike | Base::Bool | Base::Binary => {
             Some(texts().collect())
@@ -63,6 +71,7 @@ pub(super) fn string_patterns(
             // A free variable may hold colons: its text is not cut into parts, which only lets it match more.
             let arn = |p: Pattern| match p.free {
                 Some(_) => Some(p),
+                None if reading.has(Switch::ArnPartial) && colons(&p.tokens) < 5 => None,
                 None => Some(Pattern { tokens: arn_tokens(&p.tokens)?, free: None }),
             };
             Some(texts().filter_map(arn).collect())
@@ -70,6 +79,10 @@ pub(super) fn string_patterns(
         Base::Null => Some(Vec::new()),
         Base::Numeric(_) | Base::Date(_) | Base::IpAddress => None,
     }
+}
+
+fn colons(tokens: &[Token]) -> usize {
+    tokens.iter().filter(|token| **token == Token::Char(':')).count()
 }
 
 /// Which kind of value an operator reads.
@@ -95,7 +108,7 @@ type Hits = (Vec<bool>, String);
 
 pub(super) fn key_dimension<const W: usize>(
     key: &str,
-    conditions: &[(usize, &Document, &Condition)],
+    conditions: &[Asked<'_>],
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<Dimension<W>, Capped> {
@@ -110,31 +123,40 @@ type Classes<const W: usize> = Vec<(Mask<W>, Option<Vec<String>>)>;
 /// All classes of a key, and why there may be more of them than real ones.
 pub(super) fn key_classes<const W: usize>(
     key: &str,
-    conditions: &[(usize, &Document, &Condition)],
+    conditions: &[Asked<'_>],
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<(Classes<W>, Option<String>), Capped> {
     let (mut singles, widened) = single_values(key, conditions, variables, cache)?;
-    let is_many = MULTIVALUED.contains(&key)
-        || conditions.iter().any(|(_, _, c)| c.operator.quantifier != Quantifier::Plain);
+    let is_known = is_set(key);
+    let is_many = is_known || conditions.iter().any(|c| c.condition.operator.quantifier != Quantifier::Plain);
     let fixed_value = variables.value(key);
     if let Some(value) = fixed_value {
         singles.retain(|(_, v)| Some(v) == value.as_ref());
     }
-    let mask = |holds: &dyn Fn(usize, &Condition) -> bool| {
+    let mask = |holds: &dyn Fn(usize, &Asked<'_>) -> bool| {
         let mut mask: Mask<W> = Mask::ALL;
-        for (at, (statement, _, condition)) in conditions.iter().enumerate() {
-            if !holds(at, condition) {
-                mask.remove(*statement);
+        let mut is_met = false;
+        for (at, asked) in conditions.iter().enumerate() {
+            is_met |= holds(at, asked);
+            if asked.is_either {
+                continue;
+            }
+            if !std::mem::take(&mut is_met) {
+                mask.remove(asked.bit);
             }
         }
         mask
     };
+    let has = |switch: Switch| conditions.iter().any(|c| c.reading.has(switch));
     let mut out = Vec::new();
     if fixed_value.is_none_or(Option::is_none) {
-        out.push((mask(&|_, condition| missing(condition)), None));
+        out.push((mask(&|_, asked| missing(asked.condition)), None));
     }
-    let sets = if is_many && fixed_value.is_none() {
+    if is_many && fixed_value.is_none() && has(Switch::EmptySetIsMissing) {
+        out.push((mask(&|_, asked| empty(asked)), Some(Vec::new())));
+    }
+    let mut sets = if is_many && fixed_value.is_none() {
         sets_of(&singles)?
     } else {
         singles
@@ -142,8 +164,19 @@ pub(super) fn key_classes<const W: usize>(
             .map(|(hits, value)| (hits.clone(), hits.iter().map(|h| !h).collect(), vec![value]))
             .collect()
     };
+    // Two values that no condition tells apart are two all the same.
+    if is_many && !is_known && fixed_value.is_none() && has(Switch::PlainOnMultivalue) {
+        let pair = |(some, others, values): &Set| match values.as_slice() {
+            [one] => Some((some.clone(), others.clone(), vec![one.clone(), one.clone()])),
+            _ => None,
+        };
+        let pairs: Vec<Set> = sets.iter().filter_map(pair).collect();
+        sets.extend(pairs);
+    }
     for (some, others, values) in sets {
-        let holds = |at: usize, condition: &Condition| {
+        let holds = |at: usize, asked: &Asked<'_>| {
+            let condition = asked.condition;
+            let is_refused = asked.reading.has(Switch::PlainOnMultivalue) && (is_known || values.len() > 1);
             let (hit, miss) = (some.get(at) == Some(&true), others.get(at) == Some(&true));
             let operator = condition.operator;
             match (operator.quantifier, operator.base) {
@@ -162,7 +195,7 @@ pub(super) fn key_classes<const W: usize>(
                         hit
                     }
                 }
-                (Quantifier::Plain, _) => hit != operator.negated,
+                (Quantifier::Plain, _) => !is_refused && hit != operator.negated,
             }
         };
         out.push((mask(&holds), Some(values)));
@@ -218,14 +251,15 @@ fn sets_of(singles: &[Hits]) -> Result<Vec<Set>, Capped> {
 /// Values that stand for all single values of a key, with what they meet.
 fn single_values(
     key: &str,
-    conditions: &[(usize, &Document, &Condition)],
+    conditions: &[Asked<'_>],
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<(Vec<Hits>, Option<String>), Capped> {
     let kinds: BTreeSet<Kind> = conditions
         .iter()
-        .filter(|(_, _, c)| c.operator.base != Base::Null)
-        .map(|(_, _, c)| kind(c.operator.base))
+        .map(|c| c.condition.operator.base)
+        .filter(|base| *base != Base::Null)
+        .map(kind)
         .collect();
     let mut out: Option<Vec<Hits>> = None;
     for of in &kinds {
@@ -235,29 +269,37 @@ fn single_values(
         } else {
             let words: Vec<&str> = conditions
                 .iter()
-                .filter(|(_, _, c)| is_of(c))
-                .flat_map(|(_, _, c)| c.values.iter().map(|w| w.text.as_str()))
+                .map(|c| c.condition)
+                .filter(|c| is_of(c))
+                .flat_map(|c| c.values.iter().map(|w| w.text.as_str()))
                 .collect();
-            let base = conditions.iter().map(|(_, _, c)| c).find(|c| is_of(c)).map(|c| c.operator.base);
+            let base = conditions.iter().map(|c| c.condition).find(|c| is_of(c)).map(|c| c.operator.base);
             let values = base.map(|base| representatives(base, &words)).unwrap_or_default();
             // Each text is read once, not once for each value.
             let read = |c: &Condition| {
                 let texts = c.values.iter().filter(|_| is_of(c));
                 (c.operator.base, texts.filter_map(|w| Point::read(c.operator.base, &w.text)).collect())
             };
-            let asked: Vec<(Base, Vec<Point>)> = conditions.iter().map(|(_, _, c)| read(c)).collect();
+            let asked: Vec<(Base, Vec<Point>)> = conditions.iter().map(|c| read(c.condition)).collect();
+            let is_odd = |(at, (_, texts)): (usize, &(Base, Vec<Point>))| {
+                let of = conditions.get(at).filter(|c| is_of(c.condition) && is_met_by_odd(c));
+                of.is_some_and(|c| texts.len() < c.condition.values.len())
+            };
+            let odd: Vec<bool> = asked.iter().enumerate().map(is_odd).collect();
             let hits_of = |value: &str| -> Vec<bool> {
                 let value = base.and_then(|base| Point::read(base, value));
-                let hit = |(base, texts): &(Base, Vec<Point>)| {
-                    value.is_some_and(|value| texts.iter().any(|text| value.meets(*base, text)))
+                let hit = |((base, texts), odd): (&(Base, Vec<Point>), &bool)| {
+                    *odd || value.is_some_and(|value| texts.iter().any(|text| value.meets(*base, text)))
                 };
-                asked.iter().map(hit).collect()
+                asked.iter().zip(&odd).map(hit).collect()
             };
             values.into_iter().map(|v| (hits_of(&v), v)).collect()
         };
-        if kinds.len() > 1 {
+        let odd: Vec<bool> = conditions.iter().map(|c| is_of(c.condition) && is_met_by_odd(c)).collect();
+        if kinds.len() > 1 || (*of != Kind::Text && odd.contains(&true)) {
             // A value of the one kind need not be one of the other.
-            hits.push((vec![false; conditions.len()], "z".to_owned()));
+            let hit = |odd: &bool| *odd && *of != Kind::Text;
+            hits.push((odd.iter().map(hit).collect(), "z".to_owned()));
         }
         // A key that is read as two kinds of values: any of the one with any of the other.
         out = Some(match out {
@@ -276,19 +318,23 @@ fn single_values(
 }
 
 fn texts(
-    conditions: &[(usize, &Document, &Condition)],
+    conditions: &[Asked<'_>],
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<Vec<Hits>, Capped> {
     let mut patterns = Patterns::default();
     let mut of = Vec::with_capacity(conditions.len());
-    for (_, document, condition) in conditions {
-        let texts = string_patterns(document, condition, variables).unwrap_or_default();
+    // By condition, the pattern of all ARNs where another text counts as if it matched.
+    let mut arns: Vec<Option<usize>> = Vec::with_capacity(conditions.len());
+    for asked in conditions {
+        let texts = string_patterns(asked, variables).unwrap_or_default();
         of.push(texts.into_iter().map(|t| patterns.add(t)).collect::<Vec<usize>>());
+        let is_arn = asked.condition.operator.base == Base::Arn && is_met_by_odd(asked);
+        arns.push(is_arn.then(|| patterns.add(arn_tokens(&[Token::Any]).unwrap_or_default())));
     }
     // A fixed value is a class of its own.
     let is_bool = |c: &Condition| c.operator.base == Base::Bool;
-    if conditions.iter().any(|(_, _, c)| is_bool(c)) {
+    if conditions.iter().any(|c| is_bool(c.condition)) {
         for word in ["true", "false"] {
             patterns.add(word.chars().map(Token::Char).collect::<Vec<_>>());
         }
@@ -299,11 +345,13 @@ fn texts(
         }
     }
     let mut found = patterns.classes(Shapes::All, "z", cache)?;
-    if conditions.iter().all(|(_, _, c)| is_bool(c) || c.operator.base == Base::Null) {
+    if conditions.iter().all(|c| is_bool(c.condition) || c.condition.operator.base == Base::Null) {
         found.retain(|c| c.witness == "true" || c.witness == "false");
     }
     let hits = |matched: &[bool]| {
-        of.iter().map(|of| of.iter().any(|p| matched.get(*p) == Some(&true))).collect::<Vec<bool>>()
+        let is_hit = |of: &Vec<usize>| of.iter().any(|p| matched.get(*p) == Some(&true));
+        let is_odd = |arn: &Option<usize>| arn.is_some_and(|p| matched.get(p) != Some(&true));
+        of.iter().zip(&arns).map(|(of, arn)| is_hit(of) || is_odd(arn)).collect::<Vec<bool>>()
     };
     Ok(found.into_iter().map(|c| (hits(&c.matched), c.witness)).collect())
 }

@@ -3,9 +3,11 @@
 use super::dimensions::Value;
 use super::hash::{Few, Map};
 use super::mask::Mask;
-use super::strings::{Cache, Capped, Class, Shapes, Token, plain, tokens};
+use super::strings::{Cache, Capped, Class, Shapes, Token, beyond_ascii, plain, tokens};
+use super::take::named;
 use crate::pattern::{Piece, Syntax, pieces};
 use crate::policy::Base;
+use crate::reading::{Reading, Switch, Switches};
 use std::collections::BTreeMap;
 
 /// Values of keys that are fixed while dimensions are built, because patterns refer to them: `None` for a key that is missing.
@@ -36,8 +38,9 @@ const FREE_CLASSES_MAX: usize = 65_536;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pattern {
     pub tokens: Vec<Token>,
-    /// The text, when it has variables that are free, and what reads it: the same text means the same to the same operator only.
-    pub free: Option<(Vec<Piece>, Option<Base>)>,
+    /// The text, when it has variables that are free, and what reads it: the same text means the same to the same operator only, in the
+    /// same reading.
+    pub free: Option<(Vec<Piece>, Option<Base>, Reading)>,
 }
 
 impl From<Vec<Token>> for Pattern {
@@ -164,20 +167,30 @@ pub(super) fn filled(
     text: &str,
     syntax: Syntax,
     base: Option<Base>,
+    reading: Reading,
     variables: &Variables<'_>,
 ) -> Option<Pattern> {
+    let of_texts = [Switch::ArnPartial, Switch::FoldBeyondAscii, Switch::ResourceStarCrossesColon];
+    let of_texts = of_texts.map(Switches::of).into_iter().fold(Switches::NONE, Switches::or);
     let fold = matches!(base, Some(Base::StringEqualsIgnoreCase | Base::Bool));
-    if !(syntax.variables && text.contains("${")) {
+    if !(syntax.variables && text.contains("${")) && reading.and(of_texts).is_empty() {
         return Some(plain(text, syntax.wildcards, fold).into());
     }
     let read = pieces(text, syntax);
     let mut out = Vec::with_capacity(read.len());
     let mut is_free = false;
-    for piece in &read {
+    let is_within = base.is_none() && reading.has(Switch::ResourceStarCrossesColon);
+    let bound = if is_within { bound(&read) } else { Vec::new() };
+    let mut within = Vec::new();
+    for (at, piece) in read.iter().enumerate() {
+        if bound.get(at) == Some(&true) {
+            within.push(out.len());
+        }
         match piece {
             Piece::Variable { key, default } => match variables {
                 Variables::Fixed(fixed) => {
-                    let value = fixed.get(key).cloned().flatten().or_else(|| default.clone())?;
+                    let value = fixed.get(&named(key, reading)).cloned().flatten();
+                    let value = value.or_else(|| default.clone())?;
                     out.extend(value.chars().map(Piece::Char));
                 }
                 Variables::Free => {
@@ -187,9 +200,30 @@ pub(super) fn filled(
                     }
                 }
             },
-            Piece::Any if out.last() == Some(&Piece::Any) => {}
+            Piece::Any if out.last() == Some(&Piece::Any) && !is_within => {}
             piece => out.push(piece.clone()),
         }
     }
-    Some(Pattern { tokens: tokens(&out, fold)?, free: is_free.then_some((read, base)) })
+    let mut tokens = tokens(&out, fold)?;
+    for at in within {
+        if let Some(token) = tokens.get_mut(at) {
+            *token = if *token == Token::One { Token::OneInPart } else { Token::AnyInPart };
+        }
+    }
+    if base == Some(Base::StringEqualsIgnoreCase) && reading.has(Switch::FoldBeyondAscii) {
+        tokens.iter_mut().for_each(|token| *token = beyond_ascii(*token));
+    }
+    Some(Pattern { tokens, free: is_free.then(|| (read, base, reading.and(of_texts))) })
+}
+
+/// Which wildcards stay in their part of an ARN: all in a part with another behind it, but for a `*` at its end.
+fn bound(read: &[Piece]) -> Vec<bool> {
+    let is_colon = |piece: &Piece| *piece == Piece::Char(':');
+    let last = read.iter().rposition(is_colon).unwrap_or_default();
+    let is_bound = |(at, piece): (usize, &Piece)| match piece {
+        Piece::One => at < last,
+        Piece::Any => at < last && !read.get(at + 1).is_some_and(is_colon),
+        _ => false,
+    };
+    read.iter().enumerate().map(is_bound).collect()
 }

@@ -2,12 +2,14 @@
 //! (our organisation, their account).
 
 use super::dimensions::{Dimension, Part, Value};
-use super::keys::{missing, present, string_patterns};
+use super::keys::{is_met_by_odd, missing, present, string_patterns};
 use super::mask::Mask;
 use super::patterns::{Atom, Pattern, Patterns, Variables, distinct, mask_of};
 use super::strings::{Cache, Capped, Shapes, Token, matches, tokens};
+use super::take::{Asked, asked};
 use crate::pattern::{Syntax, pieces};
-use crate::policy::{Condition, Document, Effect, PrincipalKind};
+use crate::policy::{Base, Effect, PrincipalKind, Principals};
+use crate::reading::Switch;
 use crate::request::Principal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,8 +61,10 @@ pub(super) fn principal_classes<const W: usize>(
     let chars = |text: &str| text.chars().map(Token::Char).collect::<Vec<Token>>();
     let (mut services, mut providers, mut canonical) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut sessions = BTreeSet::new();
+    let mut chains: Vec<Chain> = Vec::new();
     for part in parts {
         let Some(listed) = &part.statement.principal else { continue };
+        let mut chain = is_chain(part).then(|| Chain { statement: part.bit, ..Chain::default() });
         let is_wide = part.statement.effect == Effect::Allow && !listed.negated;
         let mut of = Vec::new();
         for (kind, word) in &listed.values {
@@ -84,50 +88,80 @@ pub(super) fn principal_classes<const W: usize>(
                     if let Some(session) = session_of(&word.text) {
                         sessions.insert(session);
                     }
-                    of.push(patterns.add(tokens));
+                    let at = patterns.add(tokens);
+                    of.push(at);
+                    if let Some(chain) = &mut chain {
+                        if account.is_some() { &mut chain.accounts } else { &mut chain.own }.push(at);
+                        // A session that nobody lists, of a role that is listed.
+                        if word.text.contains(":role/") {
+                            sessions
+                                .insert(Principal::Session { role: word.text.clone(), name: "z".to_owned() });
+                        }
+                    }
                 }
                 PrincipalKind::Service => drop(services.insert(word.text.clone())),
                 PrincipalKind::Federated => drop(providers.insert(word.text.clone())),
                 PrincipalKind::CanonicalUser => drop(canonical.insert(word.text.clone())),
             }
         }
-        atoms.push(Atom { statement: part.bit, patterns: of, negated: listed.negated });
+        let everybody = |(kind, w): &(PrincipalKind, crate::policy::Word)| {
+            w.text == "*" && matches!(kind, PrincipalKind::Aws | PrincipalKind::Everyone)
+        };
+        match chain.filter(|_| !listed.values.iter().any(everybody)) {
+            Some(chain) => chains.push(chain),
+            None => atoms.push(Atom { statement: part.bit, patterns: of, negated: listed.negated }),
+        }
     }
-    let mut conditions: BTreeMap<&str, Vec<(usize, &Document, &Condition)>> = BTreeMap::new();
-    for part in parts.iter().filter(|p| p.statement.is_certain) {
-        for condition in &part.statement.conditions {
-            if let Some(key) = derived.iter().find(|key| condition.name() == **key) {
-                conditions.entry(key).or_default().push((part.bit, part.document, condition));
-            }
+    // A root user is his account.
+    let roots = (!chains.is_empty()).then(|| {
+        let root = [Token::AnyInPart, Token::Char(':')].repeat(5);
+        patterns.add([root, chars("root")].concat())
+    });
+    let mut conditions: BTreeMap<&str, Vec<Asked<'_>>> = BTreeMap::new();
+    for (key, condition) in parts.iter().flat_map(asked) {
+        if let Some(key) = derived.iter().find(|of| key == **of) {
+            conditions.entry(key).or_default().push(condition);
         }
     }
     // Of the ARN, all conditions on it are patterns; of the account, patterns on the fifth part.
     let mut key_atoms = Vec::new();
     for (key, conditions) in &conditions {
-        for (statement, document, condition) in conditions {
-            let patterns_of = match string_patterns(document, condition, variables) {
+        for asked in conditions {
+            let is_account = *key == "aws:principalaccount";
+            let operator = asked.condition.operator;
+            let patterns_of = match string_patterns(asked, variables) {
                 Some(patterns_of) => patterns_of,
                 // An ARN is no number, date or address. An account may be read as one, which is not followed.
                 None if *key == "aws:principalarn" => Vec::new(),
                 None => return Err(Capped),
             };
+            let has_name = is_account && asked.reading.has(Switch::AnonymousAccountValue);
+            // Whether a text with free variables is that name is not followed.
+            if has_name && patterns_of.iter().any(|p| p.free.is_some()) {
+                return Err(Capped);
+            }
+            let anonymous = has_name.then(|| patterns_of.iter().any(|p| matches(&p.tokens, "anonymous")));
+            // No account is an ARN, no ARN a number: what is compared with them negated is odd.
+            let is_odd = is_met_by_odd(asked) && (*key != "aws:principalarn" || operator.base != Base::Arn);
             let of = patterns_of.into_iter().map(|p| {
                 let tokens = if *key != "aws:principalarn" { in_account(&p.tokens) } else { p.tokens };
                 patterns.add(Pattern { tokens, free: p.free })
             });
-            key_atoms.push((
-                Atom { statement: *statement, patterns: of.collect(), negated: condition.operator.negated },
-                condition,
-            ));
+            let atom = Atom { statement: asked.bit, patterns: of.collect(), negated: operator.negated };
+            key_atoms.push(KeyAtom { atom, asked: *asked, anonymous, is_odd });
         }
     }
     let found = patterns.classes(Shapes::Callers, "arn:aws:iam::999999999999:user/z", cache)?;
     let mut out = Vec::new();
     for class in found {
         let mut mask: Mask<W> = mask_of(&atoms, &class.matched);
-        for (atom, condition) in &key_atoms {
-            if !present(condition, atom.is_hit(&class.matched)) {
-                mask.remove(atom.statement);
+        met(&key_atoms, &mut mask, |of| {
+            present(of.asked.condition, of.is_odd || of.atom.is_hit(&class.matched))
+        });
+        let hit = |of: &[usize]| of.iter().any(|p| class.matched.get(*p) == Some(&true));
+        for chain in &chains {
+            if hit(&chain.accounts) && (hit(&chain.own) || hit(roots.as_slice())) {
+                mask.remove(chain.statement);
             }
         }
         out.push((mask, Principal::Iam(class.witness)));
@@ -146,6 +180,12 @@ pub(super) fn principal_classes<const W: usize>(
         let mut mask: Mask<W> = Mask::ALL;
         for part in parts {
             let Some(listed) = &part.statement.principal else { continue };
+            if let (true, Principal::Session { .. }) = (is_chain(part), &principal) {
+                if is_wholly_listed(listed, &principal) {
+                    mask.remove(part.bit);
+                }
+                continue;
+            }
             let is_named = listed.values.iter().any(|(kind, word)| match (kind, &principal) {
                 (PrincipalKind::Everyone, _) => true,
                 (PrincipalKind::Aws, Principal::Session { role, .. }) => {
@@ -169,22 +209,70 @@ pub(super) fn principal_classes<const W: usize>(
             }
         }
         let arn = principal.arn().map(str::to_owned);
-        for (atom, condition) in &key_atoms {
-            let holds = match &arn {
-                None => missing(condition),
-                Some(arn) => {
-                    let of = atom.patterns.iter().filter_map(|p| patterns.all.get(*p));
-                    let hit = of.into_iter().any(|p| matches(p, arn));
-                    present(condition, hit)
-                }
-            };
-            if !holds {
-                mask.remove(atom.statement);
+        met(&key_atoms, &mut mask, |of| match (&arn, of.anonymous) {
+            (None, Some(hit)) if principal == Principal::Anonymous => {
+                present(of.asked.condition, hit || of.is_odd)
             }
-        }
+            (None, _) => missing(of.asked.condition),
+            (Some(arn), _) => {
+                let hit =
+                    of.atom.patterns.iter().filter_map(|p| patterns.all.get(*p)).any(|p| matches(p, arn));
+                present(of.asked.condition, hit || of.is_odd)
+            }
+        });
         out.push((mask, principal));
     }
     Ok(out)
+}
+
+/// What a condition asks of a key that follows from who asks.
+struct KeyAtom<'d> {
+    atom: Atom,
+    asked: Asked<'d>,
+    /// Where the account of somebody who did not sign has a name: whether a text matches it.
+    anonymous: Option<bool>,
+    is_odd: bool,
+}
+
+/// Takes out the statements of which a condition is not met; of one in several readings all, or where one is enough none.
+fn met<const W: usize>(all: &[KeyAtom<'_>], mask: &mut Mask<W>, holds: impl Fn(&KeyAtom<'_>) -> bool) {
+    let mut is_met = false;
+    for of in all {
+        is_met |= holds(of);
+        if !of.asked.is_either && !std::mem::take(&mut is_met) {
+            mask.remove(of.atom.statement);
+        }
+    }
+}
+
+/// A Deny that leaves out only who is listed by all that he is.
+#[derive(Default)]
+struct Chain {
+    statement: usize,
+    accounts: Vec<usize>,
+    own: Vec<usize>,
+}
+
+fn is_chain(part: &Part<'_>) -> bool {
+    part.statement.effect == Effect::Deny
+        && part.statement.principal.as_ref().is_some_and(|p| p.negated)
+        && part.take.second(Switch::NotPrincipalChain, true)
+}
+
+/// Whether a session is listed by itself, by its role, and by its account.
+fn is_wholly_listed(listed: &Principals, session: &Principal) -> bool {
+    let Principal::Session { role, .. } = session else { return false };
+    let account = session.account().unwrap_or_default();
+    let is_any = |is: &dyn Fn(&str) -> bool| {
+        listed.values.iter().any(|(kind, word)| match kind {
+            PrincipalKind::Everyone => true,
+            PrincipalKind::Aws => word.text == "*" || is(&word.text),
+            _ => false,
+        })
+    };
+    is_any(&|text| text == account || text.ends_with(&format!("::{account}:root")))
+        && is_any(&|text| text == role)
+        && is_any(&|text| session_of(text).as_ref() == Some(session))
 }
 
 /// `AROA…`, `AIDA…` (IAM reference_identifiers).

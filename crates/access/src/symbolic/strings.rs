@@ -80,6 +80,30 @@ pub(super) fn plain(text: &str, wildcards: bool, fold: bool) -> Vec<Token> {
     out
 }
 
+/// A letter beyond ASCII that has another case, without regard to it.
+pub(super) fn beyond_ascii(token: Token) -> Token {
+    let Token::Char(c) = token else { return token };
+    let lower = other_case(c.to_lowercase(), c).unwrap_or(c);
+    let upper = upper(lower);
+    let is_pair = upper != lower && (c == lower || c == upper);
+    if is_pair && !c.is_ascii() { Token::Fold(lower) } else { token }
+}
+
+/// What a letter of two cases is in upper case, each the other of the other; a letter without such another is itself.
+pub(super) fn upper(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_uppercase();
+    }
+    other_case(c.to_uppercase(), c)
+        .filter(|upper| other_case(upper.to_lowercase(), *upper) == Some(c))
+        .unwrap_or(c)
+}
+
+/// The one character that a case mapping gives, where it is another one.
+fn other_case(mut mapped: impl Iterator<Item = char>, c: char) -> Option<char> {
+    mapped.next().filter(|other| mapped.next().is_none() && *other != c)
+}
+
 /// The tokens of an ARN pattern: wildcards stay within the first five parts. `None` for one that no ARN matches.
 pub(super) fn arn_tokens(tokens: &[Token]) -> Option<Vec<Token>> {
     let mut out = Vec::with_capacity(tokens.len() + 8);

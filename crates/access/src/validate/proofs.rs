@@ -5,6 +5,7 @@ use super::resources::meet;
 use super::{Case, Report, opened};
 use crate::eval::{Doubt, outcome};
 use crate::policy::{Base, Condition, Document, Effect, PrincipalKind, Statement, Word, Words};
+use crate::reading::{Reading, Switches};
 use crate::request::{Context, Principal, Request};
 use crate::symbolic::{Verdict, implies};
 
@@ -78,7 +79,8 @@ fn holds(document: &Document, one: &[&Statement], others: &[&Statement]) -> bool
             .map(|(index, s)| Statement { index, effect: Effect::Allow, ..(*s).clone() })
             .collect(),
         problems: Vec::new(),
-        has_duplicates: false,
+        touches: Switches::NONE,
+        reading: Reading::NONE,
     };
     let (one, others) = (with(one), with(others));
     !is_refuted(&one, &others) && implies(&one, &others) == Verdict::Holds

@@ -95,6 +95,16 @@ fn check_policy(statements: &[Value], expect: &[(Rule, &str)]) {
     check(bucket(policy(statements), json!({})), expect);
 }
 
+/// A grant to users of an account was called dead: the caller that stood for the account was no user.
+#[test]
+fn a_grant_to_users_of_an_account_is_found() {
+    let grant = allow(json!({"AWS": FOREIGN}), "s3:GetObject", json!({"StringLike": {"aws:username": "a*"}}));
+    let found = found(vec![bucket(policy(&[grant]), json!({}))], Vec::new());
+    let rules: Vec<Rule> = found.iter().map(|f| f.rule).collect();
+    assert_eq!(rules, [Rule::Account]);
+    assert_eq!(found[0].confidence, Confidence::Confirmed);
+}
+
 #[test]
 fn principals_and_conditions() {
     let get = "s3:GetObject";

@@ -46,6 +46,10 @@ mod properties;
 #[cfg(test)]
 mod reach;
 #[cfg(test)]
+mod readings;
+#[cfg(test)]
+mod readings_random;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod run;

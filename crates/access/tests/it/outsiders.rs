@@ -141,7 +141,7 @@ pub fn is_of(source: &Source, document: &str, statement: &Statement) -> bool {
 }
 
 /// The finding as a policy: what it says that somebody can do.
-fn as_policy(finding: &Finding, version: Version) -> Document {
+pub fn as_policy(finding: &Finding, version: Version) -> Document {
     let actions: Vec<&str> =
         finding.actions.iter().map(|a| if a.unlisted { "*" } else { a.name.as_str() }).collect();
     let who = &finding.principal;

@@ -325,8 +325,10 @@ fn explained(args: &Explain) -> Result<Answer, Problem> {
     answer.after.push(format!("{request}: {said}, by this policy alone"));
     if readings.len() > 1 {
         answer.unknown.push(format!(
-            "{}: a key stands twice; this is the reading in which the last one counts",
-            path.display()
+            "{}: it can be read in {} ways, as AWS leaves {} open; this is the usual one",
+            path.display(),
+            readings.len(),
+            document.touches
         ));
     }
     Ok(answer)
