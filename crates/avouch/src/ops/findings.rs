@@ -90,8 +90,11 @@ pub struct Assign {
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
 pub struct Suppress {
     /// Finding id or its first characters; or key=value, as in the address of the Findings page: `rule=access.external.account principal=222233334444`
-    #[arg(required = true, allow_hyphen_values = true, value_name = "ID | KEY=VALUE")]
-    pub what: Vec<String>,
+    #[arg(allow_hyphen_values = true, value_name = "ID | KEY=VALUE")]
+    pub what: String,
+    /// All of them must hold
+    #[arg(value_name = "KEY=VALUE")]
+    pub and: Vec<String>,
     /// Who answers for it
     #[arg(long)]
     pub owner: String,
@@ -157,9 +160,10 @@ pub async fn findings(args: &Findings, node: &Node, caller: &Caller) -> Reply {
         What::Show(o) | What::Explain(o) => return show(&o.id, node),
         What::Suppressions => return suppressions(node),
         What::Suppress(s) => {
-            let selector = match s.what.as_slice() {
-                [id] if !id.contains('=') => Selector::one(one(id)?),
-                pairs => selector(pairs)?,
+            let selector = if s.what.contains('=') || !s.and.is_empty() {
+                selector(std::iter::once(&s.what).chain(&s.and))?
+            } else {
+                Selector::one(one(&s.what)?)
             };
             let until = end(&s.until)?;
             if s.preview {
@@ -233,7 +237,7 @@ pub async fn findings(args: &Findings, node: &Node, caller: &Caller) -> Reply {
 }
 
 /// A selector from key=value.
-fn selector(pairs: &[String]) -> Result<Selector, Problem> {
+fn selector<'a>(pairs: impl Iterator<Item = &'a String>) -> Result<Selector, Problem> {
     let split = |text: &'_ String| -> Result<(String, String), Problem> {
         let (key, value) = text.split_once('=').ok_or_else(|| {
             Problem::new("usage.bad_filter", format!("cannot read `{text}` as a filter"))
@@ -241,7 +245,7 @@ fn selector(pairs: &[String]) -> Result<Selector, Problem> {
         })?;
         Ok((key.to_owned(), value.to_owned()))
     };
-    let pairs: Vec<(String, String)> = pairs.iter().map(split).collect::<Result<_, _>>()?;
+    let pairs: Vec<(String, String)> = pairs.map(split).collect::<Result<_, _>>()?;
     Selector::parse(pairs.iter().map(|(k, v)| (k.as_str(), v.as_str()))).map_err(|e| problem(&e))
 }
 
