@@ -7,7 +7,7 @@ use access::estate::{Surroundings, world_of};
 use access::eval::decide::decide_in;
 use access::eval::{Doubt, outcome_in};
 use access::finding::{Confidence, Exactness, Rule};
-use access::policy::Document;
+use access::policy::{Document, Version};
 use access::reading::{Reading, touched};
 use access::services;
 use access::symbolic::{Verdict, implies};
@@ -222,7 +222,8 @@ fn outsiders_in_every_reading() {
         let all: Vec<Reading> = touched.combinations().collect();
         let found = external(&text);
         let is_unknown = found.iter().any(|f| f.rule == Rule::Unknown);
-        let open: Vec<Document> = found.iter().filter(|f| f.rule < Rule::HeldBack).map(as_policy).collect();
+        let open: Vec<Document> =
+            found.iter().filter(|f| f.rule < Rule::HeldBack).map(|f| as_policy(f, Version::V2012)).collect();
         for finding in found.iter().filter(|f| f.rule < Rule::HeldBack) {
             match (finding.confidence, &finding.witness) {
                 (Confidence::Confirmed, Some(witness)) => {

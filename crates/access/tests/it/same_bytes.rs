@@ -32,6 +32,7 @@ fn estates() -> Vec<Estate> {
         }
     }
     let within = Estate {
+        scps: Vec::new(),
         resources: workloads::estate(2_000, 8),
         organization: Some(organization),
         rcps: traps.rcps.clone(),
