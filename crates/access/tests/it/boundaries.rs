@@ -233,9 +233,11 @@ pub fn named(kind: access::policy::PrincipalKind, word: &Word) -> Vec<Principal>
             if let Some(rest) = parts.get(5).and_then(|p| p.strip_prefix("assumed-role/"))
                 && let Some((role, name)) = rest.split_once('/')
             {
-                let role = format!("arn:aws:iam::{account}:role/{role}");
-                out.push(Principal::Session { role: role.clone(), name: "other".to_owned() });
-                out.push(Principal::Session { role, name: name.to_owned() });
+                // Of the same names in another account as well.
+                for (account, name) in [(account, "other"), (account, name), ("222222222222", name)] {
+                    let role = format!("arn:aws:iam::{account}:role/{role}");
+                    out.push(Principal::Session { role, name: name.to_owned() });
+                }
             }
             out
         }

@@ -77,7 +77,7 @@ fn drawn(dice: &mut Dice, n: u64, others: &[Value]) -> Pair {
         (p, q)
     };
     // What two documents share word for word is not analysed: other words for the same.
-    let two = if n % 3 == 0 { reworded(&two) } else { two };
+    let two = if n.is_multiple_of(3) { reworded(&two) } else { two };
     Pair { one, two, is_ours: true, principals }
 }
 
@@ -109,11 +109,11 @@ fn engine_and_evaluator_agree() {
     let mut dice = Dice::new(run.seed);
     let others = corpora::small();
     let (mut holds, mut fails, mut undecided, mut open) = (0u64, 0u64, 0u64, 0u64);
-    let mut n = 0;
+    let mut n = 0u64;
     // Requests in the generator's words serve many policies, and are made anew from time to time.
     let mut pools: [Vec<Request>; 2] = [Vec::new(), Vec::new()];
     while run.pairs < pairs {
-        if n % 2_000 == 0 {
+        if n.is_multiple_of(2_000) {
             pools = [false, true].map(|who| (0..1_024).map(|_| request(&mut dice, who)).collect());
         }
         let drawn = drawn(&mut dice, n, &others);
@@ -185,7 +185,7 @@ fn every_request_that_could_tell_them_apart() {
     let mut dice = Dice::new(run.seed);
     let others = corpora::small();
     let (mut whole, mut larger) = (0u64, 0u64);
-    let mut n = 0;
+    let mut n = 0u64;
     while whole < wanted {
         let drawn = drawn(&mut dice, n, &others);
         n += 1;

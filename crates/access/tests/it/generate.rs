@@ -53,7 +53,10 @@ const RESOURCES: [&str; 13] = [
     "arn:aws:s3:::${aws:username}/*",
     "arn:aws:iam::111111111111:*",
 ];
-const PRINCIPALS: [&str; 12] = [
+const PRINCIPALS: [&str; 15] = [
+    r#"{"Service":["s3.amazonaws.com","ec2.amazonaws.com"]}"#,
+    r#"{"CanonicalUser":["79a5","80b6"]}"#,
+    r#"{"Federated":["cognito-identity.amazonaws.com","accounts.google.com"]}"#,
     r#"{"AWS":"arn:aws-cn:iam::111111111111:role/x"}"#,
     r#"{"AWS":"arn:aws:sts::111111111111:federated-user/f"}"#,
     r#""*""#,

@@ -65,7 +65,7 @@ fn changed(dice: &mut Dice, kind: Kind, estate: &Estate, change: Change) -> Opti
         Change::MoreDeny => all.push(more(dice, kind, "Deny")),
         Change::Rcp => {
             out.organization.as_ref()?;
-            out.rcps = vec![estate.rcps.clone(), vec![rcp(dice, kind)]].concat();
+            out.rcps.push(rcp(dice, kind));
             if let [_, second] = out.rcps.as_mut_slice() {
                 second.id = "p-2".to_owned();
             }

@@ -304,13 +304,13 @@ fn expected(grants: &[(&Grant, &dyn Fn(Party) -> bool)], aws_rule: bool) -> Find
 fn buckets() {
     let is_all = std::env::var_os("AVOUCH_PRODUCT").is_some();
     let (mut n, mut differ) = (0usize, [0usize; 2]);
-    for (settings, class) in (0..256).flat_map(|s| CLASSES.iter().map(move |c| (s, c))) {
+    for (settings, class) in (0..256usize).flat_map(|s| CLASSES.iter().map(move |c| (s, c))) {
         let (of_account, own) = (settings >> 4, settings & 15);
         let both = of_account | own;
         let is_restricted = class.is_public && both & RESTRICT != 0;
         for (ownership, acl) in (0..OWNERSHIP.len()).flat_map(|o| (0..LISTS.len()).map(move |a| (o, a))) {
             n += 1;
-            if !is_all && (n * 7 + settings) % 16 > 0 {
+            if !is_all && !(n * 7 + settings).is_multiple_of(16) {
                 continue;
             }
             let by_policy = |party: Party| class.is_closed || (is_restricted && party != Party::Service);
@@ -341,7 +341,7 @@ fn buckets() {
 fn access_points() {
     let is_all = std::env::var_os("AVOUCH_PRODUCT").is_some();
     let mut n = 0usize;
-    for (settings, class) in (0..4_096).flat_map(|s| CLASSES.iter().map(move |c| (s, c))) {
+    for (settings, class) in (0..4_096usize).flat_map(|s| CLASSES.iter().map(move |c| (s, c))) {
         // The bucket's own rule about access points means nothing here.
         if class.name == CLASSES[DELEGATES].name {
             continue;
@@ -349,7 +349,7 @@ fn access_points() {
         let (of_account, of_bucket, own) = (settings >> 8, settings >> 4 & 15, settings & 15);
         for (is_private, delegates) in [(false, false), (false, true), (true, false), (true, true)] {
             n += 1;
-            if !is_all && (n * 7 + settings) % 96 > 0 {
+            if !is_all && !(n * 7 + settings).is_multiple_of(96) {
                 continue;
             }
             // One that is reached from a private network only is never public.

@@ -163,8 +163,9 @@ impl Facts<'_> {
         let is_free = |key: &str, value: &str| {
             let is_claim = key.rsplit_once(':').is_some_and(|(host, _)| host.contains('.'));
             let is_id = OF_SERVICES.contains(&key) || is_claim;
-            !(is_id && value.contains(['*', '?', '$']))
-                && !(key == "aws:sourceorgid" && value.contains(|c: char| c.is_uppercase()))
+            let is_odd = is_id && value.contains(['*', '?', '$']);
+            let is_shouted = key == "aws:sourceorgid" && value.contains(|c: char| c.is_uppercase());
+            !is_odd && !is_shouted
         };
         can_call
             && (is_service || !OF_SERVICES.iter().any(|key| has(key)))
