@@ -258,6 +258,8 @@ fn what_is_denied_is_written_down_and_never_passes() {
     let said = collect(&emulator, &scratch, &kinds, (text(&keys, "/id"), text(&keys, "/secret")), "estate");
     assert!(said.contains("s3api get-bucket-policy: AccessDenied (arn:aws:s3:::acme-open)"), "{said}");
     assert!(said.contains("sns list-topics: AccessDenied (us-east-1)"), "{said}");
+    let state = format!("ec2 get-image-block-public-access-state: failed (arn:aws:iam::{OWN}:root)");
+    assert!(said.contains(&state), "{said}");
 
     let estate = scratch.join("estate");
     let resources = read(&estate);
