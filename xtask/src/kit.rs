@@ -16,8 +16,15 @@ pub struct Kit {
 const DEBIAN: [&str; 6] =
     ["rsyslog", "libestr0", "libfastjson4", "liblogging-stdlog0", "liblognorm5", "bsdutils"];
 
-const PYTHON: [&str; 5] =
-    ["pyarrow==26.0.1", "duckdb==1.4.1", "aiosmtpd==1.4.6", "cryptography==46.0.3", "xmlschema==4.3.2"];
+const PYTHON: [&str; 7] = [
+    "pyarrow==26.0.1",
+    "duckdb==1.4.1",
+    "aiosmtpd==1.4.6",
+    "cryptography==46.0.3",
+    "xmlschema==4.3.2",
+    "moto[server]==5.2.5",
+    "awscli==1.46.3",
+];
 
 /// Carries the schema of SARIF, whose own licence does not clearly let this repository pass it on.
 const SARIF: (&str, &str) = ("serde-sarif", "0.8.0");

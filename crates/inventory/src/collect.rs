@@ -128,6 +128,8 @@ fn ask_per_key(s: &mut String, keys: Option<&Call>, call: &Call) {
 /// The resource of the account itself comes last: failed listings stand in it.
 fn collect_account(s: &mut String, kind: &Kind) {
     let _ = writeln!(s, "\n# {}\nsay {}\nbegin\nregion=$home", kind.name, quoted(kind.name));
+    // A call that fails is told with it, not with the resource before.
+    let _ = writeln!(s, "arn={}", quoted(kind.arn));
     for call in &kind.calls {
         if call.asked == Asked::PerRegion {
             let _ = writeln!(s, "while read -r region; do");
@@ -138,8 +140,7 @@ fn collect_account(s: &mut String, kind: &Kind) {
             let _ = writeln!(s, "call {} {} {}", call.operation, quoted(call.none), words(call));
         }
     }
-    let arn = quoted(kind.arn);
-    let _ = writeln!(s, "kept\nwrite {} {arn} '' \"$account\"", quoted(kind.name));
+    let _ = writeln!(s, "kept\nwrite {} \"$arn\" '' \"$account\"", quoted(kind.name));
 }
 
 /// The words of a call for the shell, with the region.

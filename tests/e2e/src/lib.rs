@@ -11,6 +11,7 @@
 //! for a condition with a deadline, never a pause that is taken for proof. `AVOUCH_E2E_KEEP=1` leaves the scratch folders behind.
 
 pub mod browser;
+pub mod emulator;
 pub mod http;
 pub mod peer;
 pub mod product;

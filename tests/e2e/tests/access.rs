@@ -119,7 +119,7 @@ fn an_estate_folder_and_who_can_reach_it() {
     let witness = put("witness.json", &public["witness"].to_string());
     avouch(&scratch, &["access", "explain", "--request", &witness, "--estate", &dir])
         .ok()
-        .says("allowed by arn:aws:s3:::open")
+        .says(": allowed by arn:aws:s3:::open")
         .says("PublicRead");
 
     let sarif = external(&["-o", "sarif", "--fail-on", "public"]).exits(1);

@@ -3,6 +3,7 @@
 mod access;
 mod badinput;
 mod cloudtrail;
+mod collect_commands;
 mod commands;
 mod crash;
 mod demo;
