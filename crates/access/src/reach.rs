@@ -23,7 +23,7 @@ pub use who::{owner_of, target_for, who_can};
 use crate::bundle::Unread;
 use crate::catalog;
 use crate::estate::{Estate, Surroundings};
-use crate::eval::permissions::{View, allowed, complete, objection};
+use crate::eval::permissions::{View, allowed, allowed_in, complete, objection};
 use crate::finding::{ActionRow, Exactness, Source, Test};
 use crate::holder::Holder;
 use crate::reading::depends_on;
@@ -168,8 +168,12 @@ impl Ask<'_> {
     /// Whether the evaluator says that somebody can make the request and is allowed.
     fn confirms(&self, request: &Request) -> bool {
         let Caller { holder, world, .. } = self.made.caller;
-        let is_so =
-            |view: View<'_>| objection(request, view, world).is_none() && allowed(request, view).is_allowed;
+        // In every reading of what AWS leaves open.
+        let Some(readings) = self.made.open().readings() else { return false };
+        let is_so = |view: View<'_>| {
+            objection(request, view, world).is_none()
+                && readings.iter().all(|reading| allowed_in(request, view, *reading).is_allowed)
+        };
         is_so(self.view())
             && self.around.is_none_or(|around| {
                 let target = target_for(around, &request.action, &request.resource);
@@ -232,14 +236,14 @@ impl Ask<'_> {
             unread.extend(more);
         }
         let doubt = holder.doubt.clone().or_else(|| target.doubt.clone());
-        let open = made.open();
-        let doubt = doubt.or_else(|| (!open.is_empty()).then(|| depends_on(open)));
         let certainty = match (is_unread, &witness, &doubt) {
             (true, ..) => Certainty::Unknown,
             (_, Some(_), None) => Certainty::Confirmed,
             _ => Certainty::Possible,
         };
-        let widened = doubt.or_else(|| cells.widened.clone()).or_else(|| target.widened.clone());
+        let open = made.open();
+        let widened = doubt.or_else(|| (!open.is_empty()).then(|| depends_on(open)));
+        let widened = widened.or_else(|| cells.widened.clone()).or_else(|| target.widened.clone());
         let widened = widened.or_else(|| {
             let all = way.iter().filter_map(|at| made.pieces.get(*at));
             all.into_iter()

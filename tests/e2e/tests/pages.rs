@@ -239,7 +239,7 @@ fn forms_work_without_scripts() {
     let done = send(
         &format!("{path}/suppress"),
         &format!(
-            "token={}&version={version}&owner=ana&reason=expected+until+the+move&until={until}",
+            "token={}&version={version}&owner=ana&approver=cy&reason=expected+until+the+move&until={until}",
             token(&html)
         ),
     );

@@ -1,7 +1,7 @@
 //! One request to one resource with all its documents: literal, as the specification has it.
 
 use super::{Doubt, misses_in};
-use crate::bundle::{Bundle, Part, Stop};
+use crate::bundle::{Bundle, Kind, Part, Stop};
 use crate::policy::Effect;
 use crate::reading::Reading;
 use crate::request::{Principal, Request};
@@ -31,6 +31,9 @@ pub struct Decision {
     pub allowing: Vec<At>,
     pub blockers: Vec<Blocker>,
 }
+
+/// The action that no resource control policy binds (ORG orgs_manage_policies_rcps).
+pub const UNBOUND: &str = "kms:RetireGrant";
 
 /// What a resource says to a request of somebody whose own side allows it, in the usual reading.
 #[must_use]
@@ -66,7 +69,9 @@ pub fn decide_in(bundle: &Bundle, request: &Request, reading: Reading) -> Decisi
     };
     out.allowing = applying(&bundle.parts, None, Effect::Allow);
     out.blockers.extend(applying(&bundle.parts, None, Effect::Deny).into_iter().map(Blocker::Denied));
-    for (at, level) in bundle.levels.iter().enumerate() {
+    let is_unbound = request.action.eq_ignore_ascii_case(UNBOUND);
+    let levels = bundle.levels.iter().enumerate();
+    for (at, level) in levels.filter(|(_, l)| !(is_unbound && l.parts.iter().any(|p| p.kind == Kind::Rcp))) {
         out.blockers.extend(applying(&level.parts, Some(at), Effect::Deny).into_iter().map(Blocker::Denied));
         if applying(&level.parts, Some(at), Effect::Allow).is_empty() {
             out.blockers.push(Blocker::Level(at));

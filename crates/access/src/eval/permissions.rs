@@ -2,11 +2,12 @@
 //! specification has it (access.md 4.1; IAM reference_policies_evaluation-logic, access_policies_boundaries,
 //! reference_policies_elements_principal; ORG orgs_manage_policies_scps, orgs_manage_policies_rcps).
 
-use super::{Doubt, like, misses, names_aws};
+use super::{Doubt, like, misses_in, names_aws};
 use crate::bundle::{Kind, Level, Part};
 use crate::finding::Source;
 use crate::holder::{Fact, Holder, HolderKind};
 use crate::policy::{Effect, PrincipalKind, Statement};
+use crate::reading::Reading;
 use crate::request::{Principal, Request};
 use crate::target::Target;
 use crate::world::World;
@@ -59,9 +60,16 @@ enum Grip {
     Itself,
 }
 
-/// Whether a request is allowed, and what each layer says to it.
+/// Whether a request is allowed, and what each layer says to it, in the usual reading of what AWS leaves open.
 #[must_use]
 pub fn allowed(request: &Request, view: View<'_>) -> Decision {
+    allowed_in(request, view, Reading::NONE)
+}
+
+/// Whether a request is allowed, and what each layer says to it.
+#[must_use]
+pub fn allowed_in(request: &Request, view: View<'_>, reading: Reading) -> Decision {
+    let layer = |name: &str, parts: &[Part], request: &Request| layer(name, parts, request, reading);
     let View { holder, target } = view;
     let is_linked = holder.kind == HolderKind::ServiceLinked;
     let mut layers = Vec::new();
@@ -89,7 +97,7 @@ pub fn allowed(request: &Request, view: View<'_>) -> Decision {
     let is_limited = !(is_open(&boundary) && is_open(&session));
     layers.extend(boundary.into_iter().chain(session));
     let says = |name: &str| layers.iter().find(|l| l.name == name).map(|l| l.says);
-    let grip = grip(own, request);
+    let grip = grip(own, request, reading);
     let (is_allowed, why) = if let Some(denying) = layers.iter().find(|l| l.says == Says::Denies) {
         (false, format!("a Deny of the layer {} applies", denying.name))
     } else if let Some(silent) = layers.iter().take(must).find(|l| l.says != Says::Allows) {
@@ -138,14 +146,19 @@ fn can_call(holder: &Holder, target: &Target, action: &str) -> bool {
             || (is("sts:AssumeRole") && holder.kind == HolderKind::Root))
 }
 
-fn applying<'p>(parts: &'p [Part], request: &Request, effect: Effect) -> Vec<(&'p Part, &'p Statement)> {
+fn applying<'p>(
+    parts: &'p [Part],
+    request: &Request,
+    effect: Effect,
+    reading: Reading,
+) -> Vec<(&'p Part, &'p Statement)> {
     let mut out = Vec::new();
     for part in parts {
         for (at, statement) in part.document.statements.iter().enumerate() {
             let is_stopped = part.stopped_by.get(at).is_some_and(Option::is_some);
             if statement.effect == effect
                 && !is_stopped
-                && misses(&part.document, statement, request, Doubt::Allows).is_none()
+                && misses_in(&part.document, statement, request, Doubt::Allows, reading).is_none()
             {
                 out.push((part, statement));
             }
@@ -154,9 +167,9 @@ fn applying<'p>(parts: &'p [Part], request: &Request, effect: Effect) -> Vec<(&'
     out
 }
 
-fn layer(name: &str, parts: &[Part], request: &Request) -> Layer {
-    let (denying, allowing) =
-        (applying(parts, request, Effect::Deny), applying(parts, request, Effect::Allow));
+fn layer(name: &str, parts: &[Part], request: &Request, reading: Reading) -> Layer {
+    let of = |effect| applying(parts, request, effect, reading);
+    let (denying, allowing) = (of(Effect::Deny), of(Effect::Allow));
     let (says, by) = match (denying.is_empty(), allowing.is_empty()) {
         (false, _) => (Says::Denies, denying),
         (true, false) => (Says::Allows, allowing),
@@ -167,7 +180,7 @@ fn layer(name: &str, parts: &[Part], request: &Request) -> Layer {
 }
 
 /// The strongest way in which the statements that allow a request name its caller; `None`: none allows it.
-fn grip(parts: &[Part], request: &Request) -> Option<Grip> {
+fn grip(parts: &[Part], request: &Request, reading: Reading) -> Option<Grip> {
     let principal = request.principal.as_ref()?;
     let of = |part: &Part, statement: &Statement| {
         // Whether a boundary limits what a grant of KMS gives is not documented: it is taken not to.
@@ -193,7 +206,7 @@ fn grip(parts: &[Part], request: &Request) -> Option<Grip> {
         };
         listed.values.iter().filter_map(|(kind, word)| by((*kind, &word.text))).max()
     };
-    applying(parts, request, Effect::Allow)
+    applying(parts, request, Effect::Allow, reading)
         .into_iter()
         .filter_map(|(part, statement)| of(part, statement))
         .max()

@@ -138,7 +138,9 @@ fn of_condition(
     if is_many && is_plain && operator.base != Base::Null {
         out.insert(Switch::PlainOnMultivalue);
     }
-    if is_many && is_plain && (operator.base == Base::Null || (operator.if_exists && !operator.negated)) {
+    let may_be_empty = is_many && !is_claim(&condition.key);
+    if may_be_empty && is_plain && (operator.base == Base::Null || (operator.if_exists && !operator.negated))
+    {
         out.insert(Switch::EmptySetIsMissing);
     }
     if operator.base == Base::Arn && words().any(|w| colons(w) < 5) {
@@ -158,6 +160,14 @@ fn of_condition(
     {
         out.insert(Switch::AnonymousAccountValue);
     }
+}
+
+/// Whether a key is a claim of a token with one value, whatever operator is used on it: `issuer:sub`. Only `amr` is a list (IAM
+/// reference_policies_iam-condition-keys).
+fn is_claim(key: &str) -> bool {
+    key.rsplit_once(':').is_some_and(|(issuer, claim)| {
+        issuer.contains('.') && ["sub", "aud", "azp", "oaud"].iter().any(|c| claim.eq_ignore_ascii_case(c))
+    })
 }
 
 /// Colons that are text.

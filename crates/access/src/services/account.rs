@@ -25,7 +25,7 @@ fn unread(operation: &str, region: Option<&String>, error: &Value) -> Unread {
     // "User: … is not authorized to perform: kms:ListKeys on resource: …"
     let permission = text("message")
         .and_then(|m| m.split("perform: ").nth(1))
-        .and_then(|m| m.split([' ', '"']).next())
+        .and_then(|m| m.split(|c: char| !(c.is_ascii_alphanumeric() || [':', '-'].contains(&c))).next())
         .filter(|p| p.contains(':'))
         .map(str::to_owned);
     let place = region.map(|r| format!(" in {r}")).unwrap_or_default();

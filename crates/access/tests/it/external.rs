@@ -336,3 +336,27 @@ fn a_listing_that_failed_is_unknown() {
             .is_empty()
     );
 }
+
+/// No resource control policy binds the retiring of a grant (ORG orgs_manage_policies_rcps).
+#[test]
+fn a_grant_is_retired_whatever_control_policies_say() {
+    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*",
+        "Condition": {"StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-exampleorg1"}, "BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}}]});
+    let rcp = OrganizationPolicy {
+        id: "p-1".into(),
+        name: String::new(),
+        targets: vec!["r-ab12".into()],
+        document: document.to_string(),
+    };
+    let arn = format!("arn:aws:kms:eu-west-1:{OWN}:key/k");
+    let own =
+        policy(&[json!({"Effect": "Allow", "Principal": {"AWS": OWN}, "Action": "kms:*", "Resource": "*"})]);
+    let grant = json!({"GrantId": "g", "GranteePrincipal": format!("arn:aws:iam::{FOREIGN}:role/r"), "Operations": ["Decrypt"],
+        "RetiringPrincipal": format!("arn:aws:iam::{FOREIGN}:role/r")});
+    let config = json!({"GetKeyPolicy": {"Policy": own}, "ListGrants": {"Grants": [grant]}});
+    let all = found(vec![resource("AWS::KMS::Key", &arn, OWN, config)], vec![rcp]);
+    let said: Vec<(Rule, Vec<&str>)> =
+        all.iter().map(|f| (f.rule, f.actions.iter().map(|a| a.name.as_str()).collect())).collect();
+    assert_eq!(said, [(Rule::Account, vec!["kms:RetireGrant"]), (Rule::HeldBack, vec!["kms:Decrypt"])]);
+    assert_eq!(all[0].confidence, Confidence::Confirmed);
+}

@@ -105,7 +105,7 @@ impl Demo {
     /// The command that shows the analysis whole.
     pub(super) fn reach_command(&self) -> String {
         format!(
-            "{} access external --estate {}",
+            "{} access external --estate {} --allow-incomplete",
             cli::program(),
             self.data.join("estate-resources").display()
         )

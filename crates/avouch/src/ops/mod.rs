@@ -10,6 +10,7 @@ pub mod findings;
 pub mod pipeline;
 pub mod rule;
 pub mod search;
+pub mod suppressions;
 pub mod vault;
 
 use crate::answer::Reply;

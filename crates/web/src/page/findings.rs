@@ -332,6 +332,7 @@ fn actions(ask: &Ask, d: &FindingDetail) -> Markup {
                         p .soft { "It stays counted as deliberately hidden, with these three lines beside it." }
                         label for="hide-owner" { "Who answers for it" }
                         input #hide-owner name="owner" required maxlength="200" value=(name);
+                        @if d.finding.severity.band() == "critical" { (parts::second_person("hide")) }
                         label for="hide-reason" { "Why" }
                         input #hide-reason name="reason" required maxlength="2000";
                         label for="hide-until" { "Until" }
@@ -399,7 +400,7 @@ fn parse(id: &str) -> Result<FindingId, Problem> {
 }
 
 pub(crate) async fn suppress(ask: Ask) -> Result<Response, Problem> {
-    ask.form.only(&["version", "owner", "reason", "until", "intended", "view"])?;
+    ask.form.only(&["version", "owner", "approver", "reason", "until", "intended", "view"])?;
     let until = until_of(ask.form.need("until")?, ask.now)?;
     let intended = match ask.form.get("intended") {
         None | Some("no") => false,
@@ -412,7 +413,9 @@ pub(crate) async fn suppress(ask: Ask) -> Result<Response, Problem> {
     // The list that the form stood in, read by the grammar of addresses: a form cannot send anybody elsewhere.
     let back = ask.form.get("view").map(|v| View::parse(ACCESS, v)).transpose()?;
     let owner = field(&ask, "owner")?;
-    let action = FindingAction::Suppress { owner, reason: field(&ask, "reason")?, until, intended };
+    let approver = ask.form.get("approver").is_some().then(|| field(&ask, "approver")).transpose()?;
+    let reason = field(&ask, "reason")?;
+    let action = FindingAction::Suppress { owner, reason, until, intended, approver };
     let notice = if intended { "intended" } else { "suppressed" };
     let back = back.map(|v| v.with("notice", [notice]).href("/access"));
     change(ask, action, notice, back).await

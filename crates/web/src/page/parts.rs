@@ -276,3 +276,11 @@ pub(crate) fn post(ask: &Ask, action: &str, class: &str, label: &str) -> Markup 
         }
     }
 }
+
+/// What is critical is hidden by two people.
+pub(crate) fn second_person(form: &str) -> Markup {
+    html! {
+        label for={ (form) "-approver" } { "Who agrees: it is critical, so a second person" }
+        input id={ (form) "-approver" } name="approver" required maxlength="200";
+    }
+}

@@ -117,6 +117,9 @@ pub enum FindingAction {
         /// The access that the finding reports is meant to be there.
         #[serde(default)]
         intended: bool,
+        /// A second person, who agrees: asked for where it is critical.
+        #[serde(default)]
+        approver: Option<String>,
     },
     Resolve {
         reason: String,

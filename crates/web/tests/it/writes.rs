@@ -49,7 +49,8 @@ async fn a_suppression_has_owner_reason_and_end() {
                 owner: "ana".into(),
                 reason: "migration".into(),
                 until,
-                intended: false
+                intended: false,
+                approver: None,
             }
         )]
     );

@@ -121,7 +121,7 @@ impl Pages {
                         .to_owned(),
                 });
             }
-            FindingAction::Suppress { owner, reason, until, intended } => {
+            FindingAction::Suppress { owner, reason, until, intended, approver } => {
                 let new = findings::NewSuppression {
                     selector: findings::Selector::one(id),
                     kind: if intended {
@@ -130,7 +130,7 @@ impl Pages {
                         findings::SuppressionKind::Suppression
                     },
                     owner,
-                    approver: None,
+                    approver,
                     ticket: None,
                     from: Time::NONE,
                     until,

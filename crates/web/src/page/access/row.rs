@@ -176,6 +176,7 @@ fn intend(ask: &Ask, view: &View, r: &AccessRow) -> Markup {
                     p .soft { "It stays in the list, marked, with these three lines, and counts again from the day it ends." }
                     label for={ "owner-" (id) } { "Who answers for it" }
                     input id={ "owner-" (id) } name="owner" required maxlength="200" value=(name);
+                    @if r.severity.band() == "critical" { (parts::second_person(&id.to_string())) }
                     label for={ "reason-" (id) } { "Why" }
                     input id={ "reason-" (id) } name="reason" required maxlength="2000";
                     label for={ "until-" (id) } { "Until, at most " (words::count(400, "day", "days")) " from now" }
