@@ -4,6 +4,7 @@
 use super::Analysis;
 use crate::bundle::Bundle;
 use crate::eval::decide::UNBOUND;
+use crate::finding::{Rule, Source};
 
 /// The bundle without that action, and with nothing else; `None` where no control policy stands above it anyway.
 pub(super) fn split(bundle: &Bundle) -> Option<(Bundle, Bundle)> {
@@ -23,7 +24,14 @@ pub(super) fn split(bundle: &Bundle) -> Option<(Bundle, Bundle)> {
 
 /// Both as one: a finding about the same people under the same condition is one finding.
 pub(super) fn joined(mut bound: Analysis, free: Analysis) -> Analysis {
-    for finding in free.findings {
+    // A grant of one of the two alone is dead to the other.
+    let dead = |of: &Analysis| -> Vec<Vec<Source>> {
+        of.findings.iter().filter(|f| f.rule == Rule::DeadGrant).map(|f| f.sources.clone()).collect()
+    };
+    let in_both = dead(&free);
+    bound.findings.retain(|f| f.rule != Rule::DeadGrant || in_both.contains(&f.sources));
+    // The rest is said by the other.
+    for finding in free.findings.into_iter().filter(|f| f.rule <= Rule::HeldBack) {
         let is_same = |f: &&mut super::Finding| {
             (f.rule, &f.principal, &f.condition) == (finding.rule, &finding.principal, &finding.condition)
         };
