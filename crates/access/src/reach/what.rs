@@ -221,7 +221,7 @@ fn words(
         let known = catalog::matching(word);
         let is_open = |name: &str| names.class(name).is_some_and(|class| classes.contains(&class));
         let (can, cannot): (Vec<&catalog::Action>, Vec<&catalog::Action>) =
-            known.into_iter().partition(|a| is_open(&a.full_name()));
+            known.into_iter().partition(|a| is_open(a.full_name()));
         let level = can.iter().map(|a| a.level).max().map(|l| l.name().to_owned()).unwrap_or_default();
         let row_of = ActionRow { access_level: level, ..action_row_named(word) };
         if word.contains(['*', '?']) && !action.negated {

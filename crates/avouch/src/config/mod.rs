@@ -7,9 +7,9 @@ pub mod access;
 pub mod check;
 pub mod tree;
 
+pub use self::access::{AccessConfig, Trusted};
 use crate::files;
 use crate::problem::Problem;
-pub use access::{AccessConfig, Trusted};
 use collect::units::{Size, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
