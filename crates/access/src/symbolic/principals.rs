@@ -137,6 +137,8 @@ pub(super) fn principal_classes<const W: usize>(
     let mut others = vec![Principal::Anonymous];
     others.extend(sessions);
     services.insert("z.amazonaws.com".to_owned());
+    // Nor is everybody without an ARN unsigned: keys that only the signed have tell them apart.
+    canonical.insert("z".to_owned());
     others.extend(services.into_iter().map(Principal::Service));
     // Of both kinds one that no document names: a role is assumed in another way with each.
     providers.extend(["z.example.com", "arn:aws:iam::999999999999:saml-provider/z"].map(str::to_owned));
