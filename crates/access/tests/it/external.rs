@@ -166,6 +166,13 @@ fn nobody_says_that_the_unsigned_are_no_service() {
     let open = allow(json!("*"), "s3:GetObject", json!({"Null": {"aws:PrincipalServiceName": "true"}}));
     check_policy(&[open.clone(), deny("Bool")], &[(Rule::Public, "*")]);
     check_policy(&[open, deny("BoolIfExists")], &[(Rule::HeldBack, "*")]);
+    // Whoever signs and has no ARN is not covered by who has one.
+    let signed = json!({"Bool": {"aws:PrincipalIsAWSService": "false"}});
+    let named = json!({"StringLike": {"aws:PrincipalArn": "*"}});
+    let both = [allow(json!("*"), "s3:GetObject", signed), allow(json!("*"), "s3:GetObject", named)];
+    let all = found(vec![bucket(policy(&both), json!({}))], Vec::new());
+    let keys: Vec<&String> = all.iter().flat_map(|f| f.condition.keys()).collect();
+    assert_eq!(keys, ["aws:principalisawsservice"]);
 }
 
 #[test]

@@ -53,7 +53,8 @@ const RESOURCES: [&str; 13] = [
     "arn:aws:s3:::${aws:username}/*",
     "arn:aws:iam::111111111111:*",
 ];
-const PRINCIPALS: [&str; 15] = [
+const PRINCIPALS: [&str; 16] = [
+    r#"{"AWS":["arn:aws:sts::111111111111:assumed-role/x/s","arn:aws:sts::222222222222:assumed-role/x/s"]}"#,
     r#"{"Service":["s3.amazonaws.com","ec2.amazonaws.com"]}"#,
     r#"{"CanonicalUser":["79a5","80b6"]}"#,
     r#"{"Federated":["cognito-identity.amazonaws.com","accounts.google.com"]}"#,
@@ -82,7 +83,7 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
             "StringEqualsIgnoreCase",
             "StringEqualsIfExists",
         ],
-        &["a", "ab", "a*", "*b", "A", "?", "${aws:userid}", "${aws:userid, 'a'}"],
+        &["a", "ab", "a*", "*b", "A", "?", "${aws:userid}", "${aws:userid, 'a'}", "${aws:userid}?"],
     ),
     (
         "aws:SourceIp",
@@ -107,7 +108,7 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
     (
         "s3:max-keys",
         &["NumericLessThan", "NumericEquals", "NumericGreaterThanEquals", "NumericNotEquals"],
-        &["3", "4", "10", "3.5"],
+        &["3", "4", "10", "3.5", "3.25"],
     ),
     (
         "aws:PrincipalArn",
@@ -119,7 +120,15 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
             "StringNotLike",
             "ArnEqualsIfExists",
         ],
-        &["arn:aws:iam::111111111111:role/x", "arn:aws:iam::111111111111:*", "arn:aws:iam::*:role/*", "*"],
+        &[
+            "arn:aws:iam::111111111111:role/x",
+            "arn:aws:iam::111111111111:*",
+            "arn:aws:iam::*:role/*",
+            "*",
+            "arn:aws:iam::222222222222:z:role/*",
+            "arn:aws:iam::111111111111:role/?",
+            "arn:aws:iam::111111111111:role/x?",
+        ],
     ),
     (
         "aws:CurrentTime",
@@ -176,8 +185,13 @@ pub fn twins(dice: &mut Dice, principals: bool, key: usize) -> (String, String) 
         let head = same.clone().unwrap_or_else(|| {
             let who = if dice.chance(50) { r#""*""# } else { dice.one(&PRINCIPALS) };
             let principal = if principals { format!(r#","Principal":{who}"#) } else { String::new() };
-            let resource = if dice.chance(10) { "arn:*" } else { "*" };
-            format!(r#"{principal},"Action":"*","Resource":"{resource}""#)
+            let resource = match dice.below(10) {
+                0 => r#""Resource":"arn:*""#,
+                1 => r#""NotResource":"arn:aws:s3:::a/*""#,
+                2 => r#""NotResource":["arn:aws:s3:::b/*","arn:aws:s3:::a/*"]"#,
+                _ => r#""Resource":"*""#,
+            };
+            format!(r#"{principal},"Action":"*",{resource}"#)
         });
         let is_bare = principals && dice.chance(50);
         let conditions = if is_bare { String::new() } else { conditions(dice, Some(key)) };
@@ -187,7 +201,25 @@ pub fn twins(dice: &mut Dice, principals: bool, key: usize) -> (String, String) 
     let (deny, other) = (with("Deny"), with("Deny"));
     let policy =
         |statements: &[&str]| format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","));
-    match dice.below(4) {
+    match dice.below(5) {
+        4 => {
+            // The same test of a list and of a shorter one.
+            let (key, operators, values) = CONDITIONS[key % CONDITIONS.len()];
+            let operator = dice.one(operators);
+            let with = |values: &str| {
+                let who = if principals { r#","Principal":"*""# } else { "" };
+                format!(
+                    r#"{{"Effect":"Allow"{who},"Action":"*","Resource":"*","Condition":{{"{operator}":{{"{key}":[{values}]}}}}}}"#
+                )
+            };
+            let (a, b) = (dice.one(values), dice.one(values));
+            let (short, long) = (with(&format!("\"{a}\"")), with(&format!("\"{a}\",\"{b}\"")));
+            if dice.chance(50) {
+                (policy(&[&short]), policy(&[&long]))
+            } else {
+                (policy(&[&long]), policy(&[&short]))
+            }
+        }
         0 => (policy(&[&one]), policy(&[&two])),
         1 => (policy(&[&one]), policy(&[&one, &deny])),
         2 => (policy(&[&one, &deny]), policy(&[&one, &other])),
