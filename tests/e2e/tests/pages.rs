@@ -64,7 +64,7 @@ fn pages(serve: &Serve) -> Vec<(String, Vec<&'static str>)> {
         ("/controls/self.canary-returns".to_owned(), vec!["Set up?"]),
         ("/findings".to_owned(), vec![]),
         (format!("/findings/{finding}"), vec![]),
-        ("/access".to_owned(), vec!["Open to anyone", "This is intended", "harbour-rate-sheets"]),
+        ("/access".to_owned(), vec!["Open to anyone", "harbour-rate-sheets"]),
         ("/access?can=s3:GetObject&on=arn:aws:s3:::harbour-rate-sheets/x".to_owned(), vec!["Who can"]),
         ("/search".to_owned(), vec![]),
         ("/search?q=StopLogging&range=30d".to_owned(), vec!["StopLogging"]),
