@@ -225,6 +225,11 @@ fn near(dice: &mut Dice, principals: bool, key: usize) -> (String, String) {
     };
     let (all, everywhere) = (r#""*""#, r#""Resource":"*""#);
     match dice.below(4) {
+        // A session of a role, and everybody of its account.
+        0 if principals && dice.chance(30) => {
+            let session = r#"{"AWS":"arn:aws:sts::111111111111:assumed-role/x/s"}"#;
+            (grant(session, everywhere, ""), grant(r#"{"AWS":"111111111111"}"#, everywhere, ""))
+        }
         0 if principals => {
             let (kind, a, b) = LISTED[dice.below(LISTED.len())];
             let (one, both) = (format!(r#"{{"{kind}":"{a}"}}"#), format!(r#"{{"{kind}":["{a}","{b}"]}}"#));
