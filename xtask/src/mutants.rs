@@ -11,7 +11,7 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub struct Mutants {
     /// Pairs of policies and requests that each fault is given
-    #[arg(long, default_value_t = 160_000)]
+    #[arg(long, default_value_t = 240_000)]
     pairs: usize,
     /// Only faults whose file or name contains this
     filter: Option<String>,
@@ -125,7 +125,7 @@ fn passes(root: &Path, copy: &Path, pairs: usize) -> Result<bool> {
         c.args(["test", "--release", "--quiet", "-p", "access", "--test", "it"]).args(last);
         c.env("CARGO_TARGET_DIR", copy.join("target")).env("AVOUCH_PAIRS", pairs.to_string());
         // Many documents with few requests each, to the first disagreement. A fault may leave a name unused.
-        c.env("AVOUCH_REQUESTS_EACH", "40").env("AVOUCH_FAIL_FAST", "1").env("RUSTFLAGS", "-Awarnings");
+        c.env("AVOUCH_REQUESTS_EACH", "20").env("AVOUCH_FAIL_FAST", "1").env("RUSTFLAGS", "-Awarnings");
         // Builds differ in one file each.
         c.env("CARGO_INCREMENTAL", "1");
         if std::env::var_os("AVOUCH_SHARED").is_none() {

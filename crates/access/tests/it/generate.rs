@@ -203,21 +203,11 @@ pub fn twins(dice: &mut Dice, principals: bool, key: usize) -> (String, String) 
         |statements: &[&str]| format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","));
     match dice.below(5) {
         4 => {
-            // The same test of a list and of a shorter one.
-            let (key, operators, values) = CONDITIONS[key % CONDITIONS.len()];
-            let operator = dice.one(operators);
-            let with = |values: &str| {
-                let who = if principals { r#","Principal":"*""# } else { "" };
-                format!(
-                    r#"{{"Effect":"Allow"{who},"Action":"*","Resource":"*","Condition":{{"{operator}":{{"{key}":[{values}]}}}}}}"#
-                )
-            };
-            let (a, b) = (dice.one(values), dice.one(values));
-            let (short, long) = (with(&format!("\"{a}\"")), with(&format!("\"{a}\",\"{b}\"")));
+            let (one, two) = near(dice, principals, key);
             if dice.chance(50) {
-                (policy(&[&short]), policy(&[&long]))
+                (policy(&[&one]), policy(&[&two]))
             } else {
-                (policy(&[&long]), policy(&[&short]))
+                (policy(&[&two]), policy(&[&one]))
             }
         }
         0 => (policy(&[&one]), policy(&[&two])),
@@ -226,6 +216,58 @@ pub fn twins(dice: &mut Dice, principals: bool, key: usize) -> (String, String) 
         _ => (policy(&[&one, &deny]), policy(&[&two, &other])),
     }
 }
+
+/// Two grants that differ in one list only, or in one test: what decides is nothing else.
+fn near(dice: &mut Dice, principals: bool, key: usize) -> (String, String) {
+    let grant = |who: &str, resource: &str, condition: &str| {
+        let who = if principals { format!(r#","Principal":{who}"#) } else { String::new() };
+        format!(r#"{{"Effect":"Allow"{who},"Action":"*",{resource}{condition}}}"#)
+    };
+    let (all, everywhere) = (r#""*""#, r#""Resource":"*""#);
+    match dice.below(4) {
+        // A session of a role, and everybody of its account.
+        0 if principals && dice.chance(30) => {
+            let session = r#"{"AWS":"arn:aws:sts::111111111111:assumed-role/x/s"}"#;
+            (grant(session, everywhere, ""), grant(r#"{"AWS":"111111111111"}"#, everywhere, ""))
+        }
+        0 if principals => {
+            let (kind, a, b) = LISTED[dice.below(LISTED.len())];
+            let (one, both) = (format!(r#"{{"{kind}":"{a}"}}"#), format!(r#"{{"{kind}":["{a}","{b}"]}}"#));
+            (grant(&one, everywhere, ""), grant(&both, everywhere, ""))
+        }
+        1 => {
+            let not = if dice.chance(50) { "Not" } else { "" };
+            let (a, b) = (dice.one(&RESOURCES), dice.one(&RESOURCES));
+            let (one, both) =
+                (format!(r#""{not}Resource":"{a}""#), format!(r#""{not}Resource":["{b}","{a}"]"#));
+            (grant(all, &one, ""), grant(all, &both, ""))
+        }
+        kind => {
+            let (key, operators, values) = CONDITIONS[key % CONDITIONS.len()];
+            let (operator, other) = (dice.one(operators), dice.one(operators));
+            let (a, b) = (dice.one(values), dice.one(values));
+            let test = |operator: &str, values: &str| {
+                format!(r#","Condition":{{"{operator}":{{"{key}":[{values}]}}}}"#)
+            };
+            let one = test(operator, &format!("\"{a}\""));
+            let two = match kind {
+                2 => test(operator, &format!("\"{a}\",\"{b}\"")),
+                _ if dice.chance(50) => test(operator, &format!("\"{b}\"")),
+                _ => test(other, &format!("\"{a}\"")),
+            };
+            (grant(all, everywhere, &one), grant(all, everywhere, &two))
+        }
+    }
+}
+
+/// Principals of one kind that a list may have.
+const LISTED: [(&str, &str, &str); 5] = [
+    ("Service", "ec2.amazonaws.com", "s3.amazonaws.com"),
+    ("AWS", "arn:aws:sts::111111111111:assumed-role/x/s", "arn:aws:sts::222222222222:assumed-role/x/s"),
+    ("AWS", "111111111111", "arn:aws:iam::222222222222:user/u"),
+    ("CanonicalUser", "79a5", "80b6"),
+    ("Federated", "accounts.google.com", "cognito-identity.amazonaws.com"),
+];
 
 fn statement(dice: &mut Dice, principals: bool, key: Option<usize>) -> String {
     let effect = if dice.chance(65) { "Allow" } else { "Deny" };
