@@ -180,7 +180,7 @@ impl Automaton {
     /// Each class with its first string, where `fresh` is the character of no pattern.
     pub(super) fn firsts(mut self, fresh: char) -> Result<Vec<(Vec<bool>, String)>, Capped> {
         self.fresh = fresh;
-        let found = self.search(false, &Set::default())?;
+        let found = self.search(None, &Set::default())?;
         Ok(found.into_iter().filter_map(|(hit, witness)| Some((hit, witness?))).collect())
     }
 
@@ -244,7 +244,7 @@ impl Automaton {
     }
 
     /// Characters that lead from a state to different ones: a fresh one first, since it makes the plainest witness.
-    fn letters(&self, state: &[u64]) -> Vec<char> {
+    fn letters(&self, state: &[u64], fresh: char) -> Vec<char> {
         let mut out: Vec<char> = Vec::new();
         for (at, word) in state.iter().enumerate() {
             let mut word = *word;
@@ -259,7 +259,7 @@ impl Automaton {
         }
         out.sort_unstable();
         out.dedup();
-        out.insert(0, self.fresh);
+        out.insert(0, fresh);
         out
     }
 
@@ -277,7 +277,7 @@ impl Automaton {
             return Ok(out);
         }
         let mut only_known: Vec<Vec<bool>> = Vec::new();
-        for (found, witness) in self.search(false, known)? {
+        for (found, witness) in self.search(None, known)? {
             match witness {
                 _ if index.contains_key(&found) => {}
                 None => only_known.push(found),
@@ -288,11 +288,14 @@ impl Automaton {
             }
         }
         if !only_known.is_empty() {
-            // A string with a character of no pattern is no literal.
-            let with_fresh: Map<Vec<bool>, Option<String>> = self.search(true, known)?.into_iter().collect();
+            // A string with a character of no pattern and of no literal is no literal.
+            let letters = self.forward.keys().copied().chain(known.iter().flat_map(|text| text.chars()));
+            let fresh = Automaton::fresh_of(&letters.collect()).ok_or(Capped)?;
+            let with_fresh: Map<Vec<bool>, Option<String>> =
+                self.search(Some(fresh), known)?.into_iter().collect();
             for found in only_known {
-                let witness =
-                    with_fresh.get(&found).cloned().flatten().or_else(|| self.another(&found, known));
+                let witness = with_fresh.get(&found).cloned().flatten();
+                let witness = witness.or_else(|| self.another(&found, known, fresh));
                 out.extend(witness.map(|witness| (found, witness)));
             }
         }
@@ -300,8 +303,8 @@ impl Automaton {
     }
 
     /// Every class of the strings that are asked for with its shortest string that is none of `known`, or none where each state's
-    /// shortest one is known. With `fresh` only strings that have a fresh character.
-    fn search(&self, fresh: bool, known: &Set<&str>) -> Result<Vec<Seen>, Capped> {
+    /// shortest one is known. With `only` the strings that have this character, which no pattern has.
+    fn search(&self, only: Option<char>, known: &Set<&str>) -> Result<Vec<Seen>, Capped> {
         let mut states: Vec<(Bits, Option<(usize, char)>)> = Vec::new();
         let mut index: Map<Bits, usize> = Map::default();
         let mut out: Vec<Seen> = Vec::new();
@@ -310,7 +313,8 @@ impl Automaton {
             bits.push(u64::from(flag));
             bits
         };
-        let start = flagged(self.starts.clone(), !fresh);
+        let fresh = only.unwrap_or(self.fresh);
+        let start = flagged(self.starts.clone(), only.is_none());
         index.insert(start.clone(), 0);
         states.push((start, None));
         let mut at = 0;
@@ -328,12 +332,12 @@ impl Automaton {
                 }
             }
             let next: Vec<(char, Bits)> =
-                self.letters(bits).into_iter().map(|c| (c, self.step(bits, c))).collect();
+                self.letters(bits, fresh).into_iter().map(|c| (c, self.step(bits, c))).collect();
             for (c, bits) in next {
                 if !self.is_alive(&bits) {
                     continue;
                 }
-                let state = flagged(bits, flag || c == self.fresh);
+                let state = flagged(bits, flag || c == fresh);
                 if index.contains_key(&state) {
                     continue;
                 }
@@ -349,7 +353,7 @@ impl Automaton {
     }
 
     /// A string of a class that is none of `known`, by trying strings in order of length.
-    fn another(&self, wanted: &[bool], known: &Set<&str>) -> Option<String> {
+    fn another(&self, wanted: &[bool], known: &Set<&str>, fresh: char) -> Option<String> {
         let mut open: VecDeque<(Bits, String)> = VecDeque::from([(self.starts.clone(), String::new())]);
         let mut tried = 0;
         while let Some((state, text)) = open.pop_front() {
@@ -362,7 +366,7 @@ impl Automaton {
             if tried > 4 * STRINGS_MAX {
                 return None;
             }
-            for c in self.letters(&state) {
+            for c in self.letters(&state, fresh) {
                 let next = self.step(&state, c);
                 if next.iter().any(|w| *w != 0) && self.is_alive(&next) {
                     open.push_back((next, format!("{text}{c}")));

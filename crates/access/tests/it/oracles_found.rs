@@ -46,3 +46,24 @@ fn a_deny_with_a_variable_without_value_may_not_apply() {
         assert_ne!(implies(&document, &nothing), Verdict::Holds, "{deny}");
     }
 }
+
+/// One character that may be any beside the text it was: whatever letter stands there, another one is possible.
+#[test]
+fn a_question_mark_is_wider_than_any_letter() {
+    let policy = |action: &str, resource: &str| {
+        policy(&format!(r#"{{"Effect":"Allow","Action":"{action}","Resource":"{resource}"}}"#))
+    };
+    let (action, object) =
+        ("organizations:DescribeOrganizationZxqwvjky", "arn:aws:s3:::zxqwvjky0987654321/quiz");
+    let (_, name) = action.split_once(':').unwrap();
+    for at in action.len() - name.len()..action.len() {
+        let wider = format!("{}?{}", &action[..at], &action[at + 1..]);
+        let verdict = implies(&policy(&wider, "*"), &policy(action, "*"));
+        assert!(matches!(verdict, Verdict::Fails(_)), "{wider}: {verdict:?}");
+    }
+    for at in "arn:aws:s3:::".len()..object.len() {
+        let wider = format!("{}?{}", &object[..at], &object[at + 1..]);
+        let verdict = implies(&policy("s3:GetObject", &wider), &policy("s3:GetObject", object));
+        assert!(matches!(verdict, Verdict::Fails(_)), "{wider}: {verdict:?}");
+    }
+}
