@@ -3,6 +3,7 @@
 //! Everything that AWS ever accepted is read. A statement that cannot be read for certain stays in the document and is marked;
 //! a bad statement does not take the others with it.
 
+pub(crate) mod made;
 mod operator;
 mod parse;
 

@@ -2,6 +2,7 @@
 //! which keys follow from who asks (access.md 4.2, 4.5, 8; IAM reference_policies_condition-keys).
 
 use crate::json::Span;
+use crate::policy::made::word;
 use crate::policy::{
     Base, Condition, Document, DocumentError, Duplicates, Effect, Operator, PrincipalKind, Principals,
     Quantifier, Statement, Word, Words, parse,
@@ -358,10 +359,6 @@ impl<'e> World<'e> {
         statements.iter_mut().enumerate().for_each(|(at, statement)| statement.index = at);
         Ok(Document { statements, ..out })
     }
-}
-
-fn word(text: &str) -> Word {
-    Word { text: text.to_owned(), span: Span::default() }
 }
 
 fn condition(base: Base, key: &str, values: Vec<Word>) -> Condition {

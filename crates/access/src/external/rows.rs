@@ -3,9 +3,9 @@
 use super::{Atom, IDENTITY, Question, class};
 use crate::bundle::{Bundle, Part};
 use crate::eval::decide::At;
+use crate::policy::made::{blank, word, words};
 use crate::policy::{
-    Base, Condition, Document, Effect, Operator, PrincipalKind, Principals, Quantifier, Statement, Word,
-    Words,
+    Base, Condition, Document, Effect, Operator, PrincipalKind, Principals, Quantifier, Statement,
 };
 use crate::reading::touched;
 use crate::symbolic::{Row, Take};
@@ -35,29 +35,6 @@ pub(super) struct Made {
     constants: Vec<Statement>,
     principals: Vec<(PrincipalKind, Statement)>,
     values: Vec<(String, String, Statement)>,
-}
-
-fn word(text: &str) -> Word {
-    Word { text: text.to_owned(), span: Default::default() }
-}
-
-fn words(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Words {
-    let values = texts.into_iter().map(|t| word(t.as_ref())).collect();
-    Words { negated: false, values, span: Default::default() }
-}
-
-fn blank() -> Statement {
-    Statement {
-        index: 0,
-        sid: None,
-        effect: Effect::Allow,
-        principal: None,
-        action: words(["*"]),
-        resource: None,
-        conditions: Vec::new(),
-        is_certain: true,
-        span: Default::default(),
-    }
 }
 
 fn of_principal(kind: PrincipalKind, text: &str) -> Statement {

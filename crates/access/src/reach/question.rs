@@ -5,7 +5,8 @@ use super::caller::{Caller, Hold};
 use crate::bundle::{Kind, Level, Part};
 use crate::finding::{Source, Test};
 use crate::holder::{Fact, HolderKind, UNREAD};
-use crate::policy::{Condition, Document, Effect, Operator, Statement, Word, Words};
+use crate::policy::made::{blank, words};
+use crate::policy::{Condition, Document, Effect, Operator, Statement};
 use crate::reading::{Switches, touched};
 use crate::request::Principal;
 use crate::symbolic::{Cell, Cells, Row, Take, TooLarge, cells};
@@ -93,29 +94,6 @@ pub(super) enum Verdict {
     Held(Vec<Vec<usize>>, Vec<usize>),
     /// Nothing allows it.
     No,
-}
-
-fn words(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Words {
-    let word = |t: &str| Word { text: t.to_owned(), span: Default::default() };
-    Words {
-        negated: false,
-        values: texts.into_iter().map(|t| word(t.as_ref())).collect(),
-        span: Default::default(),
-    }
-}
-
-fn blank() -> Statement {
-    Statement {
-        index: 0,
-        sid: None,
-        effect: Effect::Allow,
-        principal: None,
-        action: words(["*"]),
-        resource: None,
-        conditions: Vec::new(),
-        is_certain: true,
-        span: Default::default(),
-    }
 }
 
 fn condition(

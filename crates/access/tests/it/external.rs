@@ -271,14 +271,7 @@ fn roles() {
 
 #[test]
 fn resource_control_policies() {
-    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "*",
-        "Condition": {"StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-exampleorg1"}, "BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}}]});
-    let rcp = OrganizationPolicy {
-        id: "p-1".into(),
-        name: String::new(),
-        targets: vec!["r-ab12".into()],
-        document: document.to_string(),
-    };
+    let rcp = perimeter("s3:*");
     let open = bucket(policy(&[allow(json!({"AWS": FOREIGN}), "s3:GetObject", json!({}))]), json!({}));
     let held = found(vec![open.clone()], vec![rcp.clone()]);
     assert_eq!(held.iter().map(|f| f.rule).collect::<Vec<_>>(), [Rule::HeldBack]);
@@ -344,17 +337,22 @@ fn a_listing_that_failed_is_unknown() {
     );
 }
 
-/// No resource control policy binds the retiring of a grant (ORG orgs_manage_policies_rcps).
-#[test]
-fn a_grant_is_retired_whatever_control_policies_say() {
-    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*",
+/// A control policy over the whole organisation: nobody outside it, services aside.
+fn perimeter(action: &str) -> OrganizationPolicy {
+    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": action, "Resource": "*",
         "Condition": {"StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-exampleorg1"}, "BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}}]});
-    let rcp = OrganizationPolicy {
+    OrganizationPolicy {
         id: "p-1".into(),
         name: String::new(),
         targets: vec!["r-ab12".into()],
         document: document.to_string(),
-    };
+    }
+}
+
+/// No resource control policy binds the retiring of a grant (ORG orgs_manage_policies_rcps).
+#[test]
+fn a_grant_is_retired_whatever_control_policies_say() {
+    let rcp = perimeter("kms:*");
     let arn = format!("arn:aws:kms:eu-west-1:{OWN}:key/k");
     let own =
         policy(&[json!({"Effect": "Allow", "Principal": {"AWS": OWN}, "Action": "kms:*", "Resource": "*"})]);

@@ -102,12 +102,14 @@ pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let Some(dir) = node.config.access.estate.clone() else { return };
     let mut seen = None;
     let mut done = tokio::time::Instant::now();
+    // The last analysis that the hub took whole.
+    let mut told: Option<Arc<Analysed>> = None;
     loop {
         let folder = dir.clone();
         let stamp = tokio::task::spawn_blocking(move || stamp(&folder)).await.unwrap_or_default();
         if seen.as_ref() != Some(&stamp) || done.elapsed() >= AGAIN_AFTER {
-            look(&node, &dir).await;
-            seen = Some(stamp);
+            // What could not be stored is handed on again at the next look.
+            seen = look(&node, &dir, &mut told).await.then_some(stamp);
             done = tokio::time::Instant::now();
         }
         tokio::select! {
@@ -134,35 +136,32 @@ fn stamp(dir: &Path) -> [u8; 32] {
     model::sha256(&[lines.concat().as_bytes()])
 }
 
-/// One analysis, and what follows from it.
-async fn look(node: &Node, dir: &Path) {
+/// One analysis, and what follows from it. Whether all of that could be stored.
+async fn look(node: &Node, dir: &Path, told: &mut Option<Arc<Analysed>>) -> bool {
     let (folder, zone) = (dir.to_path_buf(), zone(&node.config.access));
     let analysed = tokio::task::spawn_blocking(move || analyse(&folder, zone)).await;
     let analysed = analysed.unwrap_or_else(|e| {
         Err(Problem::new("internal.task", "the access analysis did not finish").because(&e).defect())
     });
-    let before = node.outside.standing();
-    let trouble = match &analysed {
-        Ok(_) => None,
-        Err(p) => Some(p.clone()),
-    };
-    if let Err(p) = said(node, trouble.as_ref(), dir).await {
-        tracing::error!(problem = %p, "findings could not be stored");
-    }
+    let unstored = |p: Problem| tracing::error!(problem = %p, "findings could not be stored, trying again");
+    let is_said = said(node, analysed.as_ref().err(), dir).await.map_err(unstored).is_ok();
     let now = match analysed {
         Ok(now) => Arc::new(now),
         Err(p) => {
             // What was found before stays: it is not over because nobody can look.
             tracing::error!(problem = %p, "the estate is not analysed");
-            node.outside.set(Standing { problem: Some(p), ..before });
-            return;
+            node.outside.set(Standing { problem: Some(p), ..node.outside.standing() });
+            return is_said;
         }
     };
     tracing::info!(folder = %dir.display(), resources = now.resources, findings = now.findings.len(), "the estate is analysed");
     node.outside.set(Standing { last: Some(Arc::clone(&now)), problem: None });
-    if let Err(p) = tell(node, before.last.as_deref(), &now).await {
-        tracing::error!(problem = %p, "findings could not be stored");
+    if let Err(p) = tell(node, told.as_deref(), &now).await {
+        unstored(p);
+        return false;
     }
+    *told = Some(now);
+    is_said
 }
 
 /// An analysis that cannot be made is a finding about us, and over when it can.
