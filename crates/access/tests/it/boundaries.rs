@@ -344,8 +344,10 @@ fn values(key: &str, conditions: &[&Condition], more: Vec<String>) -> Values {
     if conditions.iter().all(|c| is_bool(c) || is_null(c)) && conditions.iter().any(is_bool) {
         singles.retain(|v| v == "true" || v == "false");
     }
-    let is_many =
-        MANY.contains(&key) || conditions.iter().any(|c| c.operator.quantifier != Quantifier::Plain);
+    // Other keys hold one value, unless nothing but sets of them is asked about.
+    let mut asked = conditions.iter().filter(|c| !is_null(c)).peekable();
+    let are_sets = asked.peek().is_some() && asked.all(|c| c.operator.quantifier != Quantifier::Plain);
+    let is_many = MANY.contains(&key) || are_sets;
     let mut out: Values = vec![None];
     out.extend(singles.iter().map(|v| Some(vec![v.clone()])));
     if is_many {

@@ -107,7 +107,13 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
     ),
     (
         "s3:max-keys",
-        &["NumericLessThan", "NumericEquals", "NumericGreaterThanEquals", "NumericNotEquals"],
+        &[
+            "NumericLessThan",
+            "NumericEquals",
+            "NumericGreaterThanEquals",
+            "NumericGreaterThan",
+            "NumericNotEquals",
+        ],
         &["3", "4", "10", "3.5", "3.25"],
     ),
     (
@@ -132,7 +138,7 @@ const CONDITIONS: [(&str, &[&str], &[&str]); 7] = [
     ),
     (
         "aws:CurrentTime",
-        &["DateLessThan", "DateGreaterThan"],
+        &["DateLessThan", "DateGreaterThan", "DateGreaterThanEquals"],
         &["2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"],
     ),
 ];
