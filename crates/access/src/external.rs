@@ -298,7 +298,7 @@ impl<'b> Question<'b> {
         // One after the other: the first is nearly always confirmed. Allowed, and by this grant: another one may allow it as well.
         let is_by = |told: &Told| told.decision.allowing.iter().any(|at| group.statements.contains(at));
         let mut other: Option<Told> = None;
-        let mut spoken = worst.take(16).map(|cell| self.spoken(cell, names));
+        let mut spoken = worst.take(16).map(|cell| self.spoken(cell, key, names));
         let confirmed = spoken.find_map(|told| match told.is_confirmed && is_by(&told) {
             true => Some(told),
             false => {

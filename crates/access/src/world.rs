@@ -75,10 +75,18 @@ pub const OF_CALLER: [&str; 16] = [
     "kms:calleraccount",
 ];
 
+/// Ids, names and claims are made of other characters than patterns (IAM reference_iam-quotas, name requirements).
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.contains(['*', '?', '$'])
+}
+
 /// Whether a key is a claim of a token: its prefix is a host (`accounts.google.com:sub`).
 pub(crate) fn is_claim(key: &str) -> bool {
     key.rsplit_once(':').is_some_and(|(host, _)| host.contains('.'))
 }
+
+/// All that a service which calls is called.
+const NAMES_LIST: &str = "aws:principalservicenameslist";
 
 /// Keys that only a call of a service has (IAM reference_policies_condition-keys, "aws:SourceArn" and its kin).
 const OF_SERVICES: [&str; 5] =
@@ -139,10 +147,8 @@ impl<'e> World<'e> {
         if let Some(fixed) = self.fixed.and_then(|f| f.get(key)) {
             return values.is_some_and(|v| v.iter().eq([fixed]));
         }
-        // Ids, names and claims are made of other characters than patterns (IAM reference_iam-quotas, name requirements).
-        let is_plain = |text: &String| !text.contains(['*', '?', '$']);
         let is_id = OF_CALLER.contains(&key) || is_claim(key);
-        if is_id && !values.unwrap_or_default().iter().all(is_plain) {
+        if is_id && !values.unwrap_or_default().iter().all(|text| is_plain(text)) {
             return false;
         }
         match key {
@@ -170,7 +176,13 @@ impl<'e> World<'e> {
                 Principal::Federated(_) => values.is_none() || is("false"),
                 _ => is(if is_service { "true" } else { "false" }),
             },
-            "aws:principalservicename" | "aws:principalservicenameslist" => is_service != values.is_none(),
+            "aws:principalservicename" | "aws:principalservicenameslist" => match (principal, values) {
+                (Principal::Service(host), Some([name])) => name == host,
+                // A service has other names besides (IAM reference_policies_condition-keys, "aws:PrincipalServiceNamesList").
+                (Principal::Service(host), Some(names)) => key.ends_with("list") && names.contains(host),
+                (Principal::Service(_), None) => false,
+                (_, values) => values.is_none(),
+            },
             "aws:principalorgid" => match self.organization_of(principal) {
                 Membership::Of(organization, _) => is(&organization.id),
                 Membership::NotOf(organization) => !is(&organization.id),
@@ -187,7 +199,8 @@ impl<'e> World<'e> {
                 Membership::Unknown => true,
             },
             "aws:username" => values.is_none() || principal.arn().is_some_and(|arn| arn.contains(":user/")),
-            "aws:userid" => !is_service || values.is_none(),
+            // Only what is signed has it, and services have none (IAM reference_policies_condition-keys, "aws:userid").
+            "aws:userid" => !(is_service || *principal == Principal::Anonymous) || values.is_none(),
             _ => true,
         }
     }
@@ -224,11 +237,17 @@ impl<'e> World<'e> {
         }
         if let Principal::Service(host) = &principal {
             set("aws:principalservicename", vec![host.clone()]);
-            set("aws:principalservicenameslist", vec![host.clone()]);
         }
         if let Membership::Of(organization, path) = self.organization_of(&principal) {
             set("aws:principalorgid", vec![organization.id.clone()]);
             set("aws:principalorgpaths", vec![path.to_owned()]);
+        }
+        if let Principal::Service(host) = &principal {
+            // It may have other names besides.
+            let is_in = |names: &&Vec<String>| names.contains(host);
+            if request.context.get(NAMES_LIST).filter(is_in).is_none() {
+                request.context.insert(NAMES_LIST.to_owned(), vec![host.clone()]);
+            }
         }
     }
 
@@ -246,7 +265,8 @@ impl<'e> World<'e> {
             }
         }
         let principal = request.principal.as_ref()?;
-        if principal.account().is_some_and(|a| a.len() != 12 && a.chars().all(|c| c.is_ascii_digit())) {
+        let is_odd = |a: &str| !is_plain(a) || a.len() != 12 && a.chars().all(|c| c.is_ascii_digit());
+        if principal.account().is_some_and(is_odd) {
             return Some(format!("{principal} has no account of twelve digits"));
         }
         for key in OF_CALLER {

@@ -86,7 +86,7 @@ impl Question<'_> {
             minimal.iter().map(|set| set.iter().filter_map(|b| self.blocker_source(b)).collect()).collect();
         // The request that would be allowed.
         let mut first = None;
-        let mut spoken = of.iter().map(|cell| self.spoken(cell, names));
+        let mut spoken = of.iter().map(|cell| self.spoken(cell, key, names));
         let would = spoken.find_map(|told| {
             let is_granted = |decision: &Decision| !decision.allowing.is_empty();
             let is_grant = is_granted(&told.decision)

@@ -1,10 +1,12 @@
 //! The request that shows a finding, in ordinary words, and what the evaluator says of it.
 
-use super::{Actions, Question};
+use super::group::Key;
+use super::{Actions, Atom, Question};
 use crate::eval::decide::{Decision, decide, decide_in};
-use crate::eval::{Doubt, outcome};
+use crate::eval::{Doubt, misses_in, outcome};
+use crate::finding::Test;
 use crate::request::{Principal, Request};
-use crate::symbolic::Cell;
+use crate::symbolic::{Cell, Row};
 
 /// A request and what the evaluator says of it.
 pub(super) struct Told {
@@ -15,15 +17,31 @@ pub(super) struct Told {
 }
 
 impl Question<'_> {
-    /// A witness in ordinary words: the same cell, an action that exists.
-    pub(super) fn spoken(&self, cell: &Cell, names: &[Actions<'_>]) -> Told {
+    /// A witness in ordinary words: the same cell, an action that exists, and what the group is about.
+    pub(super) fn spoken(&self, cell: &Cell, key: &Key, names: &[Actions<'_>]) -> Told {
         let mut request = cell.request.clone();
-        let of = names.get(cell.action).map(|a| a.names.as_slice()).unwrap_or_default();
-        let at_form = of.iter().find(|name| self.bundle.takes(name, &request.resource));
-        if let Some(name) = at_form.or(of.first()) {
-            (*name).clone_into(&mut request.action);
+        if let Some(of) = names.get(cell.action) {
+            let at_form = of.names.iter().find(|name| self.bundle.takes(name, &request.resource));
+            // Rather one that nobody lists than one that such a resource does not know.
+            let any = of.names.first().filter(|_| !of.has_others);
+            if let Some(name) = at_form.or(any) {
+                (*name).clone_into(&mut request.action);
+            }
         }
-        self.plainer(request)
+        self.plainer(request, &self.singled_out(cell, key))
+    }
+
+    /// What tells a group of cells from others by the same grant: rows of the one principal, and of the one value of a list.
+    fn singled_out(&self, cell: &Cell, key: &Key) -> Vec<&Row<'_>> {
+        let row = |atom: &Atom| match atom {
+            Atom::Principal { row, text, .. } => (*text == key.who.value).then_some(*row),
+            Atom::Value { row, key: of, operator, text } => {
+                let is_it = |test: &Test| test.operator == *operator && test.values == [text.as_str()];
+                key.condition.get(of).is_some_and(|tests| tests.iter().any(is_it)).then_some(*row)
+            }
+        };
+        let rows = self.atoms.iter().filter_map(row).filter(|row| cell.has(*row));
+        rows.filter_map(|row| self.rows.get(row)).collect()
     }
 
     /// What the evaluator says of a request, and whether somebody can make it, is not trusted, and is allowed.
@@ -37,7 +55,7 @@ impl Question<'_> {
     }
 
     /// The same request by somebody with an ordinary ARN, for an ordinary object, as far as that changes nothing.
-    fn plainer(&self, request: Request) -> Told {
+    fn plainer(&self, request: Request, of: &[&Row<'_>]) -> Told {
         let mut out = self.told(request);
         let by = |of: &Request, who: Principal| {
             let is_of_caller = |key: &str| key.starts_with("aws:principal") || key == "kms:calleraccount";
@@ -51,7 +69,14 @@ impl Question<'_> {
             self.world.complete(&mut plain);
             self.told(plain)
         };
-        let is_same = |a: &Told, b: &Told| a.is_confirmed == b.is_confirmed && a.decision == b.decision;
+        let is_in = |row: &&Row<'_>, request: &Request| {
+            misses_in(row.document, row.statement, request, Doubt::Allows, row.take.reading).is_none()
+        };
+        let is_same = |a: &Told, b: &Told| {
+            a.is_confirmed == b.is_confirmed
+                && a.decision == b.decision
+                && of.iter().all(|row| is_in(row, &a.request))
+        };
         let account = out.request.principal.as_ref().and_then(|p| p.account()).filter(|a| a.len() == 12);
         if let Some(account) = account {
             // Nobody at all is the worst that can ask.

@@ -6,15 +6,15 @@
 use super::dimensions::{Dimension, Part, Value, actions, resources, valueless, variables};
 use super::hash::{Few, Map};
 use super::implication::request_of;
-use super::keys::key_classes;
+use super::keys::{key_classes, values_of_key};
 use super::mask::Mask;
 use super::patterns::{Fixed, Variables, distinct};
-use super::principals::principal_classes;
+use super::principals::{hosts, principal_classes};
 use super::strings::{Cache, Capped, Token, plain};
 use super::take::{Asked, Take, asked};
 use crate::policy::{Document, Statement};
 use crate::request::{Principal, Request};
-use crate::world::{OF_CALLER, World};
+use crate::world::{OF_CALLER, World, is_plain};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -23,6 +23,8 @@ const MASKS_MAX: usize = 1_000_000;
 
 /// Keys that a caller is.
 const IS: [&str; 3] = ["aws:principalarn", "aws:principalaccount", "kms:calleraccount"];
+/// What a service that calls is called, and a set with that in it.
+const NAMES: [&str; 2] = ["aws:principalservicename", "aws:principalservicenameslist"];
 /// The clock.
 const TIME: [&str; 2] = ["aws:currenttime", "aws:epochtime"];
 /// Where a request comes from: over the internet or through an endpoint, not both.
@@ -311,9 +313,20 @@ fn all_dimensions<const W: usize>(
     for (key, condition) in parts.iter().flat_map(asked) {
         keys.entry(key).or_default().push(condition);
     }
-    let mut widened = None;
+    let mut widened = is_loose(&keys, world)
+        .then(|| "the id of an organisation and its paths are read each by itself".to_owned());
     let mut out = vec![resources(parts, variables, cache)?];
-    let callers = principal_classes::<W>(parts, &IS, variables, cache)?;
+    // Whatever conditions tell apart in a service's name is a service of its own.
+    let named: Vec<Asked<'_>> = NAMES.iter().filter_map(|key| keys.get(*key)).flatten().copied().collect();
+    let apart: Vec<String> = match named.as_slice() {
+        [] => Vec::new(),
+        named => {
+            let known: Vec<String> = hosts(parts).into_iter().collect();
+            values_of_key(NAMES[0], named, &known, variables, cache)?.into_iter().collect()
+        }
+    };
+    let mut callers = principal_classes::<W>(parts, &IS, &apart, variables, cache)?;
+    callers.retain(|(_, caller)| caller.account().is_none_or(is_plain));
     let mut who: Vec<Joint<W>> = callers
         .iter()
         .enumerate()
@@ -325,7 +338,8 @@ fn all_dimensions<const W: usize>(
         if IS.contains(&key.as_str()) {
             continue;
         }
-        let (mut classes, why) = key_classes::<W>(key, conditions, variables, cache)?;
+        let apart = if NAMES.contains(&key.as_str()) { apart.as_slice() } else { &[] };
+        let (mut classes, why) = key_classes::<W>(key, conditions, apart, variables, cache)?;
         widened = widened.or(why);
         classes.retain(|(_, values)| world.is_possible(key, values.as_deref()));
         if TIME.contains(&key.as_str()) {
@@ -364,6 +378,19 @@ fn all_dimensions<const W: usize>(
     out.extend(valueless(parts, variables));
     out.sort_by_key(|d| d.classes.len());
     Ok((out, widened))
+}
+
+/// Whether an organisation's id may meet paths of another one: which belong together is known of the own one only.
+fn is_loose(keys: &ByKey<'_>, world: &World<'_>) -> bool {
+    let own = world.organization.filter(|of| of.partial.is_none()).map(|of| of.id.as_str());
+    let is_own = |key: &str| {
+        let mut words = keys.get(key).into_iter().flatten().flat_map(|asked| &asked.condition.values);
+        words.all(|word| word.text.split('/').next() == own)
+    };
+    let pairs = [["aws:principalorgid", "aws:principalorgpaths"], ["aws:sourceorgid", "aws:sourceorgpaths"]];
+    pairs
+        .iter()
+        .any(|pair| pair.iter().all(|key| keys.contains_key(*key)) && !pair.iter().all(|key| is_own(key)))
 }
 
 /// The caller among the values of a class.

@@ -112,7 +112,7 @@ pub(super) fn key_dimension<const W: usize>(
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<Dimension<W>, Capped> {
-    let (classes, widened) = key_classes(key, conditions, variables, cache)?;
+    let (classes, widened) = key_classes(key, conditions, &[], variables, cache)?;
     let classes = classes.into_iter().map(|(mask, values)| (mask, Value::Key(key.to_owned(), values)));
     Ok(Dimension { classes: distinct(classes), widened })
 }
@@ -120,14 +120,28 @@ pub(super) fn key_dimension<const W: usize>(
 /// Classes of a key: what they meet, and values (`None`: missing).
 type Classes<const W: usize> = Vec<(Mask<W>, Option<Vec<String>>)>;
 
-/// All classes of a key, and why there may be more of them than real ones.
+/// Values of a key that stand for all that its conditions tell apart, and these as they are.
+pub(super) fn values_of_key(
+    key: &str,
+    conditions: &[Asked<'_>],
+    apart: &[String],
+    variables: &Variables<'_>,
+    cache: &mut Cache,
+) -> Result<BTreeSet<String>, Capped> {
+    let (singles, _) = single_values(key, conditions, apart, variables, cache)?;
+    Ok(singles.into_iter().map(|(_, value)| value).chain(apart.iter().cloned()).collect())
+}
+
+/// All classes of a key, and why there may be more of them than real ones. `apart`: values that are a class each, and stand in a set of
+/// each kind that they can stand in.
 pub(super) fn key_classes<const W: usize>(
     key: &str,
     conditions: &[Asked<'_>],
+    apart: &[String],
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<(Classes<W>, Option<String>), Capped> {
-    let (mut singles, widened) = single_values(key, conditions, variables, cache)?;
+    let (mut singles, widened) = single_values(key, conditions, apart, variables, cache)?;
     let is_known = is_set(key);
     let is_many = is_known || conditions.iter().any(|c| c.condition.operator.quantifier != Quantifier::Plain);
     let fixed_value = variables.value(key);
@@ -157,7 +171,7 @@ pub(super) fn key_classes<const W: usize>(
         out.push((mask(&|_, asked| empty(asked)), Some(Vec::new())));
     }
     let mut sets = if is_many && fixed_value.is_none() {
-        sets_of(&singles)?
+        sets_of(&singles, apart)?
     } else {
         singles
             .into_iter()
@@ -206,8 +220,9 @@ pub(super) fn key_classes<const W: usize>(
 /// A set of values: by condition, whether one of them meets it, whether one of them does not; and the values.
 type Set = (Vec<bool>, Vec<bool>, Vec<String>);
 
-/// All that finite sets of values can be: unions of what single values are, until nothing new comes.
-fn sets_of(singles: &[Hits]) -> Result<Vec<Set>, Capped> {
+/// All that finite sets of values can be: unions of what single values are, until nothing new comes. And all that those can be which have
+/// one of `apart` in them.
+fn sets_of(singles: &[Hits], apart: &[String]) -> Result<Vec<Set>, Capped> {
     // What is met and what is not, one behind the other; and which single values it is made of.
     let mut out: Vec<(Vec<bool>, Vec<usize>)> = Vec::new();
     let mut seen = super::hash::Set::default();
@@ -238,6 +253,26 @@ fn sets_of(singles: &[Hits]) -> Result<Vec<Set>, Capped> {
         }
         at += 1;
     }
+    let all = out.len();
+    for (single, (hits, value)) in singles.iter().enumerate() {
+        if !apart.contains(value) {
+            continue;
+        }
+        let own: Vec<bool> = hits.iter().copied().chain(hits.iter().map(|h| !h)).collect();
+        let mut seen = super::hash::Set::default();
+        seen.insert(own.clone());
+        let mut with_it = vec![(own.clone(), vec![single])];
+        for (both, of) in out.iter().take(all) {
+            let both: Vec<bool> = both.iter().zip(&own).map(|(a, b)| *a || *b).collect();
+            if seen.insert(both.clone()) {
+                with_it.push((both, of.iter().copied().chain([single]).collect()));
+            }
+        }
+        out.extend(with_it);
+        if out.len() > SETS_MAX {
+            return Err(Capped);
+        }
+    }
     let text = |at: usize| singles.get(at).map(|(_, value)| value.clone());
     Ok(out
         .into_iter()
@@ -252,6 +287,7 @@ fn sets_of(singles: &[Hits]) -> Result<Vec<Set>, Capped> {
 fn single_values(
     key: &str,
     conditions: &[Asked<'_>],
+    apart: &[String],
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<(Vec<Hits>, Option<String>), Capped> {
@@ -265,7 +301,7 @@ fn single_values(
     for of in &kinds {
         let is_of = |c: &Condition| c.operator.base != Base::Null && kind(c.operator.base) == *of;
         let mut hits: Vec<Hits> = if *of == Kind::Text {
-            texts(conditions, variables, cache)?
+            texts(conditions, apart, variables, cache)?
         } else {
             let words: Vec<&str> = conditions
                 .iter()
@@ -293,7 +329,7 @@ fn single_values(
                 };
                 asked.iter().zip(&odd).map(hit).collect()
             };
-            values.into_iter().map(|v| (hits_of(&v), v)).collect()
+            values.into_iter().chain(apart.iter().cloned()).map(|v| (hits_of(&v), v)).collect()
         };
         let odd: Vec<bool> = conditions.iter().map(|c| is_of(c.condition) && is_met_by_odd(c)).collect();
         if kinds.len() > 1 || (*of != Kind::Text && odd.contains(&true)) {
@@ -314,11 +350,16 @@ fn single_values(
         });
     }
     let widened = (kinds.len() > 1).then(|| format!("`{key}` is read as two kinds of values"));
-    Ok((out.unwrap_or_else(|| vec![(vec![false; conditions.len()], "z".to_owned())]), widened))
+    let none = |value: &str| (vec![false; conditions.len()], value.to_owned());
+    Ok((
+        out.unwrap_or_else(|| ["z"].into_iter().chain(apart.iter().map(String::as_str)).map(none).collect()),
+        widened,
+    ))
 }
 
 fn texts(
     conditions: &[Asked<'_>],
+    apart: &[String],
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<Vec<Hits>, Capped> {
@@ -344,9 +385,12 @@ fn texts(
             patterns.add(value.chars().map(Token::Char).collect::<Vec<_>>());
         }
     }
+    for value in apart {
+        patterns.add(value.chars().map(Token::Char).collect::<Vec<_>>());
+    }
     let mut found = patterns.classes(Shapes::All, "z", cache)?;
     if conditions.iter().all(|c| is_bool(c.condition) || c.condition.operator.base == Base::Null) {
-        found.retain(|c| c.witness == "true" || c.witness == "false");
+        found.retain(|c| c.witness == "true" || c.witness == "false" || apart.contains(&c.witness));
     }
     let hits = |matched: &[bool]| {
         let is_hit = |of: &Vec<usize>| of.iter().any(|p| matched.get(*p) == Some(&true));

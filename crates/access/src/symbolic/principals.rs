@@ -44,22 +44,32 @@ pub(super) fn principals<const W: usize>(
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<Dimension<W>, Capped> {
-    let classes = principal_classes(parts, &DERIVED, variables, cache)?;
+    let classes = principal_classes(parts, &DERIVED, &[], variables, cache)?;
     let classes = classes.into_iter().map(|(mask, principal)| (mask, Value::Principal(principal)));
     Ok(Dimension { classes: distinct(classes), widened: None })
 }
 
-/// All classes of callers, also those that no statement tells apart. `derived`: keys that are what a caller is.
+/// Services that the documents name, and one that they do not.
+pub(super) fn hosts(parts: &[Part<'_>]) -> BTreeSet<String> {
+    let named = parts.iter().filter_map(|part| part.statement.principal.as_ref()).flat_map(|of| &of.values);
+    let named = named.filter(|(kind, _)| *kind == PrincipalKind::Service).map(|(_, word)| word.text.clone());
+    named.chain(["z.amazonaws.com".to_owned()]).collect()
+}
+
+/// All classes of callers, also those that no statement tells apart. `derived`: keys that are what a caller is. `services`: more of them
+/// than the principals of the documents name.
 pub(super) fn principal_classes<const W: usize>(
     parts: &[Part<'_>],
     derived: &[&str],
+    services: &[String],
     variables: &Variables<'_>,
     cache: &mut Cache,
 ) -> Result<Vec<(Mask<W>, Principal)>, Capped> {
     let mut patterns = Patterns::default();
     let mut atoms = Vec::new();
     let chars = |text: &str| text.chars().map(Token::Char).collect::<Vec<Token>>();
-    let (mut services, mut providers, mut canonical) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let services: BTreeSet<String> = hosts(parts).into_iter().chain(services.iter().cloned()).collect();
+    let (mut providers, mut canonical) = (BTreeSet::new(), BTreeSet::new());
     let mut sessions = BTreeSet::new();
     let mut chains: Vec<Chain> = Vec::new();
     for part in parts {
@@ -99,7 +109,7 @@ pub(super) fn principal_classes<const W: usize>(
                         }
                     }
                 }
-                PrincipalKind::Service => drop(services.insert(word.text.clone())),
+                PrincipalKind::Service => {}
                 PrincipalKind::Federated => drop(providers.insert(word.text.clone())),
                 PrincipalKind::CanonicalUser => drop(canonical.insert(word.text.clone())),
             }
@@ -169,7 +179,6 @@ pub(super) fn principal_classes<const W: usize>(
     // Everybody else has no ARN and no account: conditions on those see a missing key.
     let mut others = vec![Principal::Anonymous];
     others.extend(sessions);
-    services.insert("z.amazonaws.com".to_owned());
     // Nor is everybody without an ARN unsigned: keys that only the signed have tell them apart.
     canonical.insert("z".to_owned());
     others.extend(services.into_iter().map(Principal::Service));

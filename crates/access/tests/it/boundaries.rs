@@ -167,6 +167,31 @@ impl Space {
             }
         }
     }
+
+    /// Requests beside one that is near what is looked for: each differs in a few parts from the last that was.
+    pub fn beside(
+        &self,
+        dice: &mut Dice,
+        start: &Request,
+        count: usize,
+        mut visit: impl FnMut(&Request) -> bool,
+    ) {
+        let lengths = self.lengths();
+        if lengths.contains(&0) {
+            return;
+        }
+        let mut home = start.clone();
+        for _ in 0..count {
+            let mut request = home.clone();
+            for _ in 0..1 + dice.below(3) {
+                let part = dice.below(lengths.len());
+                self.set(&mut request, part, dice.below(lengths[part]));
+            }
+            if visit(&request) {
+                home = request;
+            }
+        }
+    }
 }
 
 /// Keys that texts of the documents refer to.
@@ -337,7 +362,11 @@ fn values(key: &str, conditions: &[&Condition], more: Vec<String>) -> Values {
                 Base::Numeric(_) => numbers(&word.text),
                 Base::Date(_) => dates(&word.text),
                 Base::IpAddress => addresses(&word.text),
-                _ => [around(&word.text), vec![word.text.to_ascii_uppercase(), "z".to_owned()]].concat(),
+                // Also as it stands: not every operator has wildcards.
+                _ => {
+                    let own = [word.text.clone(), word.text.to_ascii_uppercase(), "z".to_owned()];
+                    [around(&word.text), own.to_vec()].concat()
+                }
             });
         }
     }

@@ -109,11 +109,23 @@ impl Facts<'_> {
             };
             out.iter().flat_map(|base| more.iter().map(|m| one(base, m)).collect::<Vec<_>>()).collect()
         };
+        if let Principal::Service(host) = who {
+            // A service may have more names than the one it calls by.
+            let mut more = out.clone();
+            for keys in &mut more {
+                let names = ["delivery.logs.amazonaws.com", host].map(str::to_owned);
+                keys.insert("aws:principalservicenameslist".to_owned(), names.to_vec());
+            }
+            out.extend(more);
+        }
+        let id = |id: &'static str| [("aws:userid", id)];
+        if matches!(who, Principal::Canonical(_)) {
+            out = with(&out, &[&[], &id("AROAEXAMPLEID1234567:x"), &id("AROAOTHER00000000000:s")]);
+        }
         let Some(account) = who.account() else {
             return out.into_iter().map(|keys| (Some(who.clone()), keys)).collect();
         };
         if who.arn().is_some_and(|arn| arn.contains(":role/")) {
-            let id = |id: &'static str| [("aws:userid", id)];
             out = with(&out, &[&id("AROAEXAMPLEID1234567:x"), &id("AROAOTHER00000000000:s")]);
         }
         // Who is in no organisation that is known is in any other one, or in none.
