@@ -5,8 +5,8 @@ a request is a set of free variables of z3's theories, a policy is a formula ove
 satisfies P and not Q.
 
 In, one JSON object per line:  {"n", "candidate", "reference", "services"?, "witness"?}  or  {"n", "policy", "requests": [{"request"}, ...]}
-Out, one per line:             {"n", "answer": "holds" | "fails" | "refused" | "unknown" | "not encoded", "request"?, "why"?}
-                          or   {"n", "outcomes": ["allowed" | "denied" | "not_allowed" | "unknown" | "not encoded: ...", ...]}
+Out, one per line:             {"n", "seconds", "answer": "holds" | "fails" | "refused" | "unknown" | "not encoded", "request"?, "why"?}
+                          or   {"n", "seconds", "outcomes": ["allowed" | "denied" | "not_allowed" | "unknown" | "not encoded: ...", ...]}
 
 What is bounded: a key that holds several values has at most three of them. What is not encoded is said, never guessed.
 """
@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import re
 import sys
+import time
 
 import z3
 
@@ -744,10 +745,13 @@ def outcome(encoding, decision, request):
 
 
 def answer(case):
+    started = time.perf_counter()
     try:
-        return implication(case) if "candidate" in case else outcomes(case)
+        out = implication(case) if "candidate" in case else outcomes(case)
     except NotEncoded as e:
-        return {"answer": "not encoded", "why": str(e)}
+        out = {"answer": "not encoded", "why": str(e)}
+    # Encoding and solving; the process was there before.
+    return {**out, "seconds": round(time.perf_counter() - started, 6)}
 
 
 def work(pipe):
@@ -776,7 +780,7 @@ def main():
         else:
             process.kill()
             process, pipe = started()
-            out = {"answer": "unknown", "why": "ended after the timeout"}
+            out = {"answer": "unknown", "why": "ended after the timeout", "seconds": KILL_AFTER_S}
         print(json.dumps({"n": case["n"], **out}), flush=True)
     pipe.send(None)
 

@@ -5,6 +5,7 @@
 use crate::corpora::shared;
 use crate::generate::{self, Dice};
 use crate::reasons::REASONS;
+use crate::workloads;
 use access::catalog::{Shape, resource_shapes};
 use access::check::readings;
 use access::eval::{Doubt, Outcome, outcome};
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Requests to one policy.
 const REQUESTS: usize = 20;
@@ -73,6 +75,42 @@ fn write_cases() {
     let (managed, pairs) = corpora();
     write_requests(&mut Dice::new(seed), &managed, &pairs, setting("AVOUCH_REQUESTS", 100_000));
     write_implications(&mut Dice::new(seed + 1), &managed, pairs, setting("AVOUCH_IMPLICATIONS", 2_000));
+    write_families();
+}
+
+/// Keys of the families that are timed, and how many of each.
+const FAMILIES: [usize; 2] = [5, 6];
+const FAMILIES_EACH: u64 = 3;
+
+/// Questions over 15 statements, both ways round, with the time of our answer: reading both documents included, the best of three.
+fn write_families() {
+    let mut out = BufWriter::new(std::fs::File::create(folder().join("families.ndjson")).unwrap());
+    let mut n = 0;
+    for (keys, seed) in FAMILIES.iter().flat_map(|keys| (0..FAMILIES_EACH).map(move |seed| (*keys, seed))) {
+        let (wide, narrow) = workloads::family(15, keys, seed);
+        for (candidate, reference) in [(&narrow, &wide), (&wide, &narrow)] {
+            let mut best = Duration::MAX;
+            let mut word = "";
+            for _ in 0..3 {
+                let started = Instant::now();
+                let (one, two) = (read(candidate).unwrap(), read(reference).unwrap());
+                word = match implies(&one, &two) {
+                    Verdict::Holds => "holds",
+                    Verdict::Fails(_) => "fails",
+                    Verdict::Undecided(..) => "undecided",
+                };
+                best = best.min(started.elapsed());
+            }
+            let services = services(&[&read(candidate).unwrap(), &read(reference).unwrap()]);
+            n += 1;
+            let line = json!({
+                "n": n, "keys": keys, "candidate": candidate, "reference": reference, "services": services,
+                "answer": word, "ours": best.as_secs_f64(),
+            });
+            writeln!(out, "{line}").unwrap();
+        }
+    }
+    println!("{n} questions of 15 statements");
 }
 
 /// One line per policy, with requests near its boundaries and what the evaluator says to each.
@@ -230,7 +268,37 @@ fn judge() {
     }
     let counts = judge_implications(&mut |case| writeln!(unexplained, "{case}").unwrap());
     all.insert("z3, implications".to_owned(), counts.value());
+    all.insert("z3, families".to_owned(), times());
     std::fs::write(folder().join("judged.json"), Value::Object(all).to_string()).unwrap();
+}
+
+/// By number of keys: the medians of our time and of z3's, in seconds, how often z3 gave up (it counts with the time until then), and
+/// where the two disagree.
+fn times() -> Value {
+    let answers: HashMap<u64, Value> =
+        lines("z3-families.ndjson").map(|a| (a["n"].as_u64().unwrap(), a)).collect();
+    let mut by_keys: BTreeMap<u64, (Vec<f64>, Vec<f64>, u64, u64)> = BTreeMap::new();
+    for case in lines("families.ndjson") {
+        let Some(answer) = answers.get(&case["n"].as_u64().unwrap()) else { continue };
+        let of = by_keys.entry(case["keys"].as_u64().unwrap()).or_default();
+        of.0.push(case["ours"].as_f64().unwrap());
+        of.1.push(answer["seconds"].as_f64().unwrap());
+        match answer["answer"].as_str().unwrap() {
+            said @ ("holds" | "fails") => of.3 += u64::from(case["answer"] != *said),
+            _ => of.2 += 1,
+        }
+    }
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    by_keys
+        .into_iter()
+        .map(|(keys, (ours, theirs, gave_up, differ))| {
+            let n = ours.len();
+            json!({"keys": keys, "questions": n, "ours": median(ours), "z3": median(theirs), "gave up": gave_up, "differ": differ})
+        })
+        .collect()
 }
 
 #[derive(Default)]
