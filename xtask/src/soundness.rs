@@ -88,10 +88,14 @@ pub fn run(root: &Path, args: &Soundness) -> Result<ExitCode> {
     Ok(if passed && contradictions == 0 && runs > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// `<name>: <n> policies, <n> pairs, <n> contradictions (…`.
+/// `<name>: <n> policies, <n> pairs, <n> contradictions (…`, where the name may have colons of its own.
 fn counts(line: &str) -> Option<[u64; 3]> {
-    let (_, rest) = line.split_once(": ")?;
-    let mut numbers = rest.split(", ").map(|part| part.split(' ').next().and_then(|n| n.parse().ok()));
+    let (named, pairs) = line.split_once(" policies, ")?;
+    let (_, policies) = named.rsplit_once(": ")?;
+    let mut numbers = [policies]
+        .into_iter()
+        .chain(pairs.split(", "))
+        .map(|part| part.split(' ').next().and_then(|n| n.parse().ok()));
     Some([numbers.next()??, numbers.next()??, numbers.next()??])
 }
 
@@ -103,6 +107,7 @@ mod tests {
     fn a_line_of_a_run() {
         let line = "outsiders: 3 policies, 40 pairs, 1 contradictions (seed 7, 2 s; more)";
         assert_eq!(counts(line), Some([3, 40, 1]));
+        assert_eq!(counts("fuzz: JSON: 0 policies, 5 pairs, 2 contradictions (x)"), Some([0, 5, 2]));
         assert_eq!(counts("no line"), None);
     }
 }

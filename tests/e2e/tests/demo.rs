@@ -109,6 +109,10 @@ fn once_shows_every_stage_and_removes_its_folder() {
         "a link that cannot work any more is printed:\n{out}"
     );
 
+    assert!(
+        !out.contains(&format!("--data-dir {data}")),
+        "a command over a removed folder is printed:\n{out}"
+    );
     let html = std::fs::read_to_string(&page).expect("the summary was written");
     assert!(html.contains("<html"), "no page: {}", html.chars().take(200).collect::<String>());
     for foreign in ["<script", "src=\"http", "href=\"http", "@import", "url(http"] {
@@ -142,6 +146,14 @@ fn a_kept_demo_verifies_and_its_tamper_try_is_caught() {
     ];
     avouch(&kept.scratch, &deep).ok().says("events re-hashed");
     let scratch = Scratch::new("try");
+    // What it says to look at is there, though nothing runs any more.
+    let mut looked = 0;
+    for line in out.lines().skip_while(|l| !l.starts_with("look ")).take_while(|l| !l.starts_with("try ")) {
+        let (_, command) = line.split_once('→').unwrap_or_else(|| panic!("no command in `{line}`"));
+        shell(command.trim(), &scratch, scratch.path()).ok();
+        looked += 1;
+    }
+    assert!(looked >= 4, "{looked} commands in\n{out}");
     tamper_try(&out, &scratch, scratch.path());
     // The original is untouched by the try.
     avouch(&kept.scratch, &["verify", &kept.data.display().to_string()]).ok();

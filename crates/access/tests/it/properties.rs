@@ -216,7 +216,7 @@ fn without(bundle: &Bundle, sources: &[&Source]) -> Bundle {
 /// `AVOUCH_POLICIES` random resources.
 #[test]
 fn what_is_blamed_is_what_holds_back() {
-    let policies = setting("AVOUCH_POLICIES", 1_000);
+    let policies = setting("AVOUCH_POLICIES", 2_000);
     let mut run = Run::new("blame", 23);
     let mut dice = Dice::new(run.seed);
     let (mut sets, mut several, mut not_seen) = (0u64, 0u64, 0u64);

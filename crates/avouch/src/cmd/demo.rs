@@ -32,7 +32,7 @@ pub fn run(args: &Demo, global: &Global) -> Result<u8, Problem> {
                 r = demo.round() => r?,
                 _ = tokio::signal::ctrl_c() => return Err(interrupted()),
             }
-            demo.invite(args.once)?;
+            demo.invite(args.once, args.keep)?;
             if let (crate::answer::Form::Html, Some(path)) = (global.form(), &global.output) {
                 let page = summary::of_node(&demo.node, &demo.stages);
                 super::write(path, page.as_bytes())?;

@@ -6,12 +6,20 @@ use crate::node::now;
 use crate::problem::Problem;
 
 impl Demo {
-    /// The lines that say what to do next.
+    /// The lines that say what to do next. `once`: nothing runs any more when they are read; `keep`: its folder is still there then.
     ///
     /// # Errors
     /// No link can be made.
-    pub fn invite(&self, once: bool) -> Result<(), Problem> {
+    pub fn invite(&self, once: bool, keep: bool) -> Result<(), Problem> {
         let p = cli::program();
+        if once && !keep {
+            say(&format!(
+                "look      {p} demo      keeps running: a sign-in link, commands to type, damage to try; with --keep the folder stays"
+            ));
+            return Ok(());
+        }
+        // What runs is found by itself.
+        let at = if once { format!(" --data-dir {}", self.data.display()) } else { String::new() };
         if let (Some(page), false) = (self.pipeline.page.get(), once) {
             let token = self.node.signin.link(true)?;
             say(&format!(
@@ -19,16 +27,16 @@ impl Demo {
             ));
         }
         say(&format!(
-            "look      an attack: password guessing, root sign-in, trail stopped, key made, secrets and files read → {p} findings list --severity high+"
+            "look      an attack: password guessing, root sign-in, trail stopped, key made, secrets and files read → {p} findings list --severity high+{at}"
         ));
         if let Some(event) = self.staged_event() {
-            say(&format!("          one event in six lines → {p} event show {event}"));
+            say(&format!("          one event in six lines → {p} event show {event}{at}"));
         }
         say(&format!(
             "          who outside can reach what, with the request that shows it → {}",
             self.reach_command()
         ));
-        say(&format!("          what is claimed, and whether it holds → {p} controls list --system M"));
+        say(&format!("          what is claimed, and whether it holds → {p} controls list --system M{at}"));
         if let Some((file, offset, byte)) = self.tamper_place() {
             let vault = self.node.vault_dir.display();
             say(&format!(
