@@ -6,6 +6,8 @@ mod answers;
 #[cfg(test)]
 mod boundaries;
 #[cfg(test)]
+mod callers;
+#[cfg(test)]
 mod corpora;
 #[cfg(test)]
 mod differential;
