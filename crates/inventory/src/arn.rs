@@ -54,6 +54,13 @@ impl<'a> Arn<'a> {
     }
 }
 
+/// Whether the resource has an id that AWS made (`key/…`, `snapshot/snap-…`): its name is an alias, a tag or a title then.
+pub(crate) fn has_made_id(resource: &str) -> bool {
+    let last = resource.rsplit(['/', ':']).next().unwrap_or_default();
+    let run = last.rsplit('-').next().unwrap_or_default();
+    run.len() >= 8 && run.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 pub(crate) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
 }
@@ -74,6 +81,17 @@ mod tests {
                 arn.names(&name);
             }
         }
+    }
+
+    #[test]
+    fn ids_that_aws_made() {
+        for id in ["key/0000000a-0000-4000-8000-00000000000a", "key/mrk-0123456789abcdef0123456789abcdef"] {
+            assert!(has_made_id(id), "{id}");
+        }
+        assert!(has_made_id("snapshot/snap-0123456789abcdef0") && has_made_id("file-system/fs-01234567"));
+        assert!(
+            !has_made_id("role/deploy") && !has_made_id("logs-2") && !has_made_id("secret:prod/db-AbCdEf")
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Every `*.json` below the folder is one serialised [`Resource`]; only the three names at its top mean something else:
 //! `organization.json`, `scps/`, `rcps/`. Everything that is wrong is told at once, not only the first.
 
-use crate::arn::{Arn, is_account};
+use crate::arn::{Arn, has_made_id, is_account};
 use crate::calls;
 use crate::error::{Area, Problem, Problems};
 use model::{Organization, OrganizationPolicy, Resource};
@@ -359,7 +359,7 @@ fn check_resource(file: &str, resource: &Resource) -> Result<(), Vec<Problem>> {
     // For types that the table does not know, the name may be a tag or a title.
     let known = calls::kind(&resource.kind).is_some();
     let is_named = if is_of_account { resource.name == resource.account } else { arn.names(&resource.name) };
-    if known && !is_named {
+    if known && !is_named && !has_made_id(arn.resource) {
         let message = format!("`{}` is not called `{}`", shown(&resource.arn), shown(&resource.name));
         say("estate.arn_mismatch", message, "`name` is the last part of the ARN, as the API takes it");
     }
