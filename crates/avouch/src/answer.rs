@@ -65,6 +65,18 @@ pub struct Answer {
     pub bytes: Option<String>,
 }
 
+/// The form `json`, written as it stands: a copy of large answers would take as much memory again.
+#[derive(Serialize)]
+struct Whole<'a> {
+    complete: bool,
+    items: &'a [Value],
+    next: &'a Option<String>,
+    query: &'a Value,
+    run: &'a Map<String, Value>,
+    schema: &'a str,
+    unknown: &'a [String],
+}
+
 impl Answer {
     pub fn new(schema: &str) -> Answer {
         Answer { schema: schema.to_owned(), query: Value::Object(Map::new()), ..Answer::default() }
@@ -118,10 +130,15 @@ impl Answer {
         match form {
             Form::Table => self.write_table(width, colour, out),
             Form::Json => {
-                let whole = serde_json::json!({
-                    "schema": self.schema, "query": self.query, "complete": self.unknown.is_empty() && self.exit != 3,
-                    "unknown": self.unknown, "items": self.items, "next": self.next, "run": self.run,
-                });
+                let whole = Whole {
+                    complete: self.unknown.is_empty() && self.exit != 3,
+                    items: &self.items,
+                    next: &self.next,
+                    query: &self.query,
+                    run: &self.run,
+                    schema: &self.schema,
+                    unknown: &self.unknown,
+                };
                 serde_json::to_writer_pretty(&mut *out, &whole)?;
                 writeln!(out)
             }

@@ -128,7 +128,7 @@ pub fn run(args: &Access, global: &Global) -> Result<u8, Problem> {
         What::Check(Check::NoPublicAccess { resource_type, aws_rule, policies }) => {
             external::no_public_access(resource_type, policies, *aws_rule)?
         }
-        What::External(external) => external::external(external)?,
+        What::External(external) => external::external(external, global.form())?,
         What::WhoCan(args) => who_can::who(args)?,
         What::WhatCan(args) => who_can::what(args)?,
         What::Validate(args) => validate::run(args)?,

@@ -2,7 +2,7 @@
 
 use super::estate::{Loaded, Source, load};
 use super::{unreadable, where_to_look};
-use crate::answer::Answer;
+use crate::answer::{Answer, Form};
 use crate::files::read_text;
 use crate::outsiders::{PATCHED_MAX, findings, fix, id, is_minor, place, title};
 use crate::problem::Problem;
@@ -76,7 +76,8 @@ impl FailOn {
     }
 }
 
-pub fn external(args: &External) -> Result<Answer, Problem> {
+/// The answer for one form: large estates have tens of thousands of findings.
+pub fn external(args: &External, form: Form) -> Result<Answer, Problem> {
     let fail_on = FailOn::read(&args.fail_on)?;
     crate::daemon::access::canary()?;
     let loaded = load(&args.source)?;
@@ -108,19 +109,24 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
         if fail_on.is_met(finding) {
             answer.worse(if finding.confidence == Confidence::Confirmed { 1 } else { 3 });
         }
-        let mut item = serde_json::to_value(finding).unwrap_or_default();
-        if let Some(members) = item.as_object_mut() {
-            members.insert("id".to_owned(), json!(id(finding).to_string()));
-            members.insert("sentence".to_owned(), json!(sentence(finding)));
-            members.insert("file".to_owned(), json!(loaded.files.get(&finding.resource)));
+        if matches!(form, Form::Json | Form::Jsonl | Form::Csv) {
+            let mut item = serde_json::to_value(finding).unwrap_or_default();
+            if let Some(members) = item.as_object_mut() {
+                members.insert("id".to_owned(), json!(id(finding).to_string()));
+                members.insert("sentence".to_owned(), json!(sentence(finding)));
+                members.insert("file".to_owned(), json!(loaded.files.get(&finding.resource)));
+            }
+            answer.items.push(item);
         }
-        let row = vec![
+        answer.rows.push(vec![
             Severity::from_tenths(finding.severity).band().to_owned(),
             finding.rule.name().trim_start_matches("access.").to_owned(),
             finding.resource.clone(),
             finding.principal.value.clone(),
-        ];
-        answer.item(item, row);
+        ]);
+        if form != Form::Table {
+            continue;
+        }
         answer.after.extend(paragraph(finding));
         if let Some(diff) = diffs.get(&id(finding)).filter(|_| args.fix) {
             answer.after.extend(diff.lines().map(|line| format!("    {line}")));
@@ -131,9 +137,11 @@ pub fn external(args: &External) -> Result<Answer, Problem> {
         answer.after.push(format!("{unfixed} more have no checked edit yet: --fix tries them all"));
     }
     answer.after.extend(loaded.notes.iter().map(|note| format!("note: {note}")));
-    let report = as_report("external", &all, &loaded, &fail_on);
-    answer.sarif = Some(report::sarif(&report, where_to_look(&args.source).as_deref()));
-    answer.junit = Some(report::junit(&report));
+    if matches!(form, Form::Sarif | Form::Junit) {
+        let report = as_report("external", &all, &loaded, &fail_on);
+        answer.sarif = Some(report::sarif(&report, where_to_look(&args.source).as_deref()));
+        answer.junit = Some(report::junit(&report));
+    }
     Ok(answer)
 }
 
@@ -190,7 +198,7 @@ fn paragraph(finding: &Finding) -> Vec<String> {
 /// What was looked at, and what to do next.
 fn said(answer: &mut Answer, source: &Source, count: usize, minor: usize, all: bool) {
     answer.after.push(String::new());
-    let findings = answer.items.len();
+    let findings = answer.rows.len();
     answer.after.push(match (count, findings) {
         (0, _) => "no resource here has a policy, a list or a grant that others could be in; see docs/guides/access.md for the types".to_owned(),
         (n, 0) => format!("{n} resources analysed: nobody outside can reach any of them"),
@@ -224,7 +232,9 @@ fn as_report(check: &str, all: &[Finding], loaded: &Loaded, fail_on: &FailOn) ->
             (None, true) => Outcome::Fail,
             (None, false) => Outcome::Pass,
         };
-        let results = of.iter().map(|f| result(f, loaded.files.get(arn), false)).collect();
+        let file = loaded.files.get(arn).filter(|_| !of.is_empty());
+        let text = file.and_then(|f| text_of(f));
+        let results = of.iter().map(|f| result(f, file, text.as_deref(), false)).collect();
         Case { subject: arn.to_owned(), outcome, results }
     });
     let checks = vec![CheckRun { name: check.to_owned(), cases: cases.collect() }];
@@ -233,9 +243,8 @@ fn as_report(check: &str, all: &[Finding], loaded: &Loaded, fail_on: &FailOn) ->
 
 /// The place of a finding in its file: the statement, where the file is the policy; else the answer that holds the policy, since what
 /// stands in it is a text within a text.
-fn region(finding: &Finding, file: &str, is_policy: bool) -> Option<Region> {
+fn region(finding: &Finding, text: &str, is_policy: bool) -> Option<Region> {
     let source = finding.sources.first()?;
-    let text = read_text(std::path::Path::new(file), crate::files::TEXT_BYTES_MAX).ok()?;
     let (from, to) = if is_policy {
         (source.span.0 as usize, source.span.1 as usize)
     } else {
@@ -244,14 +253,18 @@ fn region(finding: &Finding, file: &str, is_policy: bool) -> Option<Region> {
         (from, from + key.len())
     };
     let position = |at: usize| {
-        let (line, column) = line_column(&text, at);
+        let (line, column) = line_column(text, at);
         Position { line, column }
     };
     let span = (u32::try_from(from).ok()?, u32::try_from(to).ok()?);
     Some(Region { span, start: position(from), end: position(to) })
 }
 
-fn result(finding: &Finding, file: Option<&String>, is_policy: bool) -> CaseResult {
+fn text_of(file: &str) -> Option<String> {
+    read_text(std::path::Path::new(file), crate::files::TEXT_BYTES_MAX).ok()
+}
+
+fn result(finding: &Finding, file: Option<&String>, text: Option<&str>, is_policy: bool) -> CaseResult {
     let level = match finding.rule {
         Rule::Public | Rule::ConfusedDeputy => Level::SecurityWarning,
         _ if is_minor(finding) => Level::Suggestion,
@@ -269,7 +282,7 @@ fn result(finding: &Finding, file: Option<&String>, is_policy: bool) -> CaseResu
         message: sentence(finding),
         help: finding.recommendation.text.clone(),
         file: file.map(|f| f.split('#').next().unwrap_or(f).to_owned()),
-        region: file.and_then(|f| region(finding, f, is_policy)),
+        region: text.and_then(|t| region(finding, t, is_policy)),
         logical,
         fingerprint: Some(id(finding).to_string()),
         properties: json!({"witness": finding.witness, "condition": finding.condition, "actions": finding.actions}),
@@ -331,7 +344,7 @@ pub fn no_public_access(kind: &str, policies: &[PathBuf], aws_rule: bool) -> Res
             "unknown" => Outcome::Unknown(why),
             _ => Outcome::Pass,
         };
-        let results = public.iter().map(|f| result(f, Some(&file), true)).collect();
+        let results = public.iter().map(|f| result(f, Some(&file), Some(&text), true)).collect();
         cases.push(Case { subject: file, outcome, results });
     }
     let checks = vec![CheckRun { name: "no-public-access".to_owned(), cases }];
