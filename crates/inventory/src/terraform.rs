@@ -14,10 +14,13 @@
 mod document;
 mod lambda;
 mod map;
+mod policies;
 mod read;
 mod s3;
 mod special;
 mod tables;
+
+pub use self::policies::{Attached, PlannedPolicies, PlannedPolicy, policies};
 
 use crate::error::Problem;
 use model::{Resource, Time};
@@ -66,9 +69,7 @@ pub struct Planned {
 /// # Errors
 /// Not JSON, neither plan nor state, a major format version that is not known.
 pub fn plan(file: &str, bytes: &[u8], options: &Options) -> Result<Plan, Problem> {
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let document: Value = serde_json::from_slice(text).map_err(|e| not_json(file, bytes, &e))?;
-    check(file, &document)?;
+    let document = document_of(file, bytes)?;
     let tree = read::Tree::of(&document);
     let mut mapped = map::Mapper::of(&tree, options).finish();
     mapped.resources.sort_by(|a, b| (&a.resource.arn, &a.address).cmp(&(&b.resource.arn, &b.address)));
@@ -80,6 +81,14 @@ pub fn plan(file: &str, bytes: &[u8], options: &Options) -> Result<Plan, Problem
     }
     mapped.unknown = unknown.into_iter().collect();
     Ok(mapped)
+}
+
+/// A plan or a state as JSON.
+fn document_of(file: &str, bytes: &[u8]) -> Result<Value, Problem> {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let document: Value = serde_json::from_slice(text).map_err(|e| not_json(file, bytes, &e))?;
+    check(file, &document)?;
+    Ok(document)
 }
 
 const HOW: &str = "write it with `terraform show -json plan.out > plan.json`";
@@ -131,7 +140,8 @@ fn check(file: &str, document: &Value) -> Result<(), Problem> {
     }
 }
 
-const MARK: &str = "${unknown:";
+/// How a text begins that stands for a value which is not known yet; its address and a `}` follow.
+pub const MARK: &str = "${unknown:";
 
 /// The text that stands for a value which is not known yet.
 pub(crate) fn placeholder(address: &str, attribute: &str) -> String {

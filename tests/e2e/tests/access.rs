@@ -182,3 +182,98 @@ fn a_public_policy_fails_a_pipeline() {
     validate(&["-o", "sarif"]).exits(1).says("access.validate.");
     avouch(&scratch, &["access", "collect-commands", "--region", "eu-west-1"]).ok().says("get-bucket-policy");
 }
+
+/// What a Terraform plan writes, judged policy by policy: what grows, what must not be granted, what is public, what is wrong; and what is
+/// only known after the apply is not called good.
+#[test]
+fn a_plan_is_judged_by_the_policies_that_it_writes() {
+    let scratch = Scratch::new("access-plan-checks");
+    let put = |name: &str, text: &str| scratch.write(name, text.as_bytes()).display().to_string();
+    let document = |statement: &str| format!(r#"{{"Version": "2012-10-17", "Statement": [{statement}]}}"#);
+    let grant = |action: &str, resource: &str| {
+        document(&format!(r#"{{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}}"#))
+    };
+    let open = r#"{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}"#;
+    let managed = |kind: &str, name: &str, policy: serde_json::Value| {
+        serde_json::json!({"address": format!("{kind}.{name}"), "mode": "managed", "type": kind, "name": name,
+            "values": {"policy": policy, "queue_url": "https://sqs.eu-west-1.amazonaws.com/111122223333/q"}})
+    };
+    let changed = |address: &str, before: &str| {
+        serde_json::json!({"address": address, "mode": "managed",
+            "change": {"actions": ["update"], "before": {"policy": before}, "after_unknown": {}}})
+    };
+    let plan = serde_json::json!({
+        "format_version": "1.2", "terraform_version": "1.9.0",
+        "planned_values": {"root_module": {"resources": [
+            managed("aws_iam_policy", "grows", grant("s3:*", "*").into()),
+            managed("aws_iam_policy", "stays", grant("s3:GetObject", "*").into()),
+            managed("aws_iam_policy", "fresh", grant("iam:PassRole", "*").into()),
+            managed("aws_iam_policy", "part", grant("sqs:SendMessage", "${unknown:aws_sqs_queue.q.arn}").into()),
+            managed("aws_iam_user_policy", "later", serde_json::Value::Null),
+            managed("aws_sqs_queue_policy", "open", document(open).into()),
+        ]}},
+        "resource_changes": [
+            changed("aws_iam_policy.grows", &grant("s3:GetObject", "*")),
+            changed("aws_iam_policy.stays", &grant("s3:Get*", "*")),
+            changed("aws_iam_policy.part", &grant("sqs:SendMessage", "arn:aws:sqs:eu-west-1:111122223333:q")),
+            {"address": "aws_iam_user_policy.later", "mode": "managed",
+                "change": {"actions": ["create"], "before": null, "after_unknown": {"policy": true}}},
+        ],
+        "configuration": {"root_module": {"resources": [
+            {"address": "aws_iam_user_policy.later", "mode": "managed", "type": "aws_iam_user_policy", "name": "later",
+                "expressions": {"policy": {"references": ["aws_sqs_queue.q.arn"]}}},
+        ]}},
+    });
+    let plan = put("plan.json", &plan.to_string());
+    let access = put("never.json", r#"[{"actions": ["iam:PassRole"]}]"#);
+    let run = |words: &[&str]| avouch(&scratch, &[&["access"][..], words].concat());
+    let answers = |words: &[&str]| -> Vec<(String, String)> {
+        let done = run(&[words, &["--plan", &plan, "-o", "json"]].concat());
+        let of = |item: &serde_json::Value| {
+            let name = text(item, "/policy").rsplit('#').next().unwrap_or_default().to_owned();
+            (name, text(item, "/answer").to_owned())
+        };
+        done.items().iter().map(of).collect()
+    };
+    let is = |all: &[(String, String)], name: &str| {
+        all.iter().find(|(n, _)| n == name).map(|(_, a)| a.clone()).unwrap_or_default()
+    };
+
+    // Each against what it replaces.
+    let grown = answers(&["check", "no-new-access"]);
+    for (name, answer) in [("grows", "fail"), ("stays", "pass"), ("fresh", "new"), ("part", "unknown")] {
+        assert_eq!(is(&grown, &format!("aws_iam_policy.{name}.policy")), answer, "{grown:?}");
+    }
+    run(&["check", "no-new-access", "--plan", &plan])
+        .exits(1)
+        .says("FAIL")
+        .says("aws_iam_user_policy.later.policy: not known before the apply")
+        .says("aws_sqs_queue.q.arn");
+    run(&["check", "no-new-access", "--plan", &plan, "-o", "junit"]).exits(1).says("<failure").says("<error");
+    run(&["check", "no-new-access", "--plan", &plan, "-o", "sarif"])
+        .exits(1)
+        .says("access.check.no-new-access");
+    // All against one.
+    let most = put("most.json", &grant("s3:*", "*"));
+    let within = answers(&["check", "no-new-access", "--existing", &most]);
+    assert_eq!(is(&within, "aws_iam_policy.grows.policy"), "pass", "{within:?}");
+    assert_eq!(is(&within, "aws_iam_policy.fresh.policy"), "fail", "{within:?}");
+
+    let granted = answers(&["check", "not-granted", "--access", &access]);
+    assert_eq!(is(&granted, "aws_iam_policy.fresh.policy"), "fail", "{granted:?}");
+    assert_eq!(is(&granted, "aws_iam_policy.stays.policy"), "pass", "{granted:?}");
+    let public = answers(&["check", "no-public-access"]);
+    assert_eq!(public, [("aws_sqs_queue_policy.open.policy".to_owned(), "fail".to_owned())]);
+    run(&["validate", "--plan", &plan, "--fail-on", "never"]).exits(3).says("plan.json#aws_");
+
+    // A file beside it, in every form.
+    let wide = put("wide.json", &grant("iam:*", "*"));
+    for form in ["table", "json", "junit", "sarif"] {
+        run(&["check", "no-new-access", "--existing", &most, "--new", &wide, "-o", form])
+            .exits(1)
+            .says("wide.json");
+    }
+    run(&["check", "no-new-access"]).exits(2);
+    run(&["check", "no-public-access", &wide]).exits(2);
+    run(&["validate", "--plan", &most]).exits(2).says("hint:");
+}

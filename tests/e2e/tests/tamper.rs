@@ -148,9 +148,25 @@ fn flips_in_the_checkpoint_are_found() {
     on_a_copy("checkpoint", |v| vec![v.join("log/checkpoint")], everywhere, false);
 }
 
+/// Keys of segments, whose hashes are in the log. What is still in the WAL has its key in none: that one only opens or does not.
 #[test]
 fn flips_in_wrapped_keys_are_found() {
-    on_a_copy("key", |v| files(v, "keys", ".wrap"), everywhere, false);
+    on_a_copy("key", |v| of_wal(v, false), everywhere, false);
+}
+
+/// The wrapped keys of WAL files, or all others. The id of its key stands in the header of a WAL file.
+fn of_wal(vault: &Path, is_wal: bool) -> Vec<PathBuf> {
+    let headers: Vec<Vec<u8>> = files(vault, "wal", "").iter().map(|p| fs::read(p).expect("read")).collect();
+    let is_named = |path: &PathBuf| {
+        let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+        let id: Vec<u8> = (0..name.len() / 2)
+            .map(|at| u8::from_str_radix(&name[at * 2..at * 2 + 2], 16).expect("an id in hexadecimal"))
+            .collect();
+        headers
+            .iter()
+            .any(|h| h.iter().take(256).copied().collect::<Vec<_>>().windows(id.len()).any(|w| w == id))
+    };
+    files(vault, "keys", ".wrap").into_iter().filter(|path| is_named(path) == is_wal).collect()
 }
 
 /// Its hash is in the log: every byte of it is covered, when it was made included.
@@ -213,6 +229,19 @@ fn flips_in_the_wal_of_a_killed_daemon_are_found() {
     assert_eq!(verify(&scratch, &vault, &[]).code, 0, "untouched after the kill");
     let kek = scratch.join("data/secret/kek");
     flips("wal", &vault, &scratch, &[wal], move |_| (0, end), Some(&kek));
+    // Its key is in no log yet: whoever has the data key sees that it does not open.
+    let keys = of_wal(&vault, true);
+    assert!(!keys.is_empty(), "the WAL has no key");
+    for path in keys {
+        let whole = fs::read(&path).expect("it can be read");
+        let mut changed = whole.clone();
+        changed[whole.len() / 2] ^= 1;
+        fs::write(&path, &changed).expect("it can be written");
+        let said = verify(&scratch, &vault, &["--data-key", &kek.display().to_string()]);
+        // A wrong data key would look the same.
+        assert!(said.code == 3 && said.out().contains("does not open"), "{}: {said}", path.display());
+        fs::write(&path, &whole).expect("it can be written");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod estate;
 mod external;
+mod subjects;
 mod validate;
 mod who_can;
 
@@ -14,11 +15,13 @@ use access::Request;
 use access::check::{Access as Granted, Outcome, no_new_access, not_granted, readings};
 use access::eval::{Doubt, Part, misses, outcome};
 use access::json::line_column;
-use access::policy::{Document, DocumentError, Effect, Level, Statement};
+use access::policy::{Document, DocumentError, Effect, Level, Statement, Version};
 use clap::{Args, Subcommand};
+use report::{Case, CaseResult, CheckRun, Report};
 use serde::Deserialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use subjects::{Found, Subject, Subjects};
 
 #[derive(Args, Clone, Debug)]
 pub struct Access {
@@ -69,33 +72,34 @@ enum What {
 enum Check {
     /// Passes when the new policies allow nothing that the existing one does not
     NoNewAccess {
-        /// The policy that may not be exceeded
-        #[arg(long, value_name = "FILE")]
-        existing: PathBuf,
+        /// The policy that may not be exceeded; without it, what a plan replaces, each by itself
+        #[arg(long, value_name = "FILE", required_unless_present = "plan")]
+        existing: Option<PathBuf>,
         /// Policies to judge
-        #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+        #[arg(long, value_name = "FILE", required_unless_present = "plan", requires = "existing", num_args = 1..)]
         new: Vec<PathBuf>,
+        /// What `terraform show -json` prints of a plan: every policy that it writes
+        #[arg(long, value_name = "FILE")]
+        plan: Option<PathBuf>,
     },
     /// Passes when nothing bounds who may use a resource with this policy
     NoPublicAccess {
-        /// CloudFormation type of the resource: AWS::S3::Bucket
-        #[arg(long, value_name = "TYPE")]
-        resource_type: String,
+        /// CloudFormation type of the resource: AWS::S3::Bucket; a plan says it itself
+        #[arg(long, value_name = "TYPE", required_unless_present = "plan")]
+        resource_type: Option<String>,
         /// Also fail on what AWS's own rule counts as public
         #[arg(long)]
         aws_rule: bool,
-        /// Policies to judge
-        #[arg(required = true, value_name = "POLICY")]
-        policies: Vec<PathBuf>,
+        #[command(flatten)]
+        subjects: Subjects,
     },
     /// Passes when the policies grant none of the accesses in a file
     NotGranted {
         /// `[{"actions": [...], "resources": [...]}]`, as AWS's check takes it
         #[arg(long, value_name = "FILE")]
         access: PathBuf,
-        /// Policies to judge
-        #[arg(required = true, value_name = "POLICY")]
-        policies: Vec<PathBuf>,
+        #[command(flatten)]
+        subjects: Subjects,
     },
 }
 
@@ -117,16 +121,21 @@ struct Explain {
 
 pub fn run(args: &Access, global: &Global) -> Result<u8, Problem> {
     let answer = match &args.what {
-        What::Check(Check::NoNewAccess { existing, new }) => {
-            let existing = policy(existing)?;
-            judged("no-new-access", new, |document| no_new_access(&existing, document))?
+        What::Check(Check::NoNewAccess { existing, new, plan }) => {
+            let existing = existing.as_deref().map(policy).transpose()?;
+            judged("no-new-access", subjects::read(new, plan.as_deref())?, |subject| {
+                let existing = existing.as_ref().or(subject.before.as_ref())?;
+                Some(no_new_access(existing, &subject.readings))
+            })
         }
-        What::Check(Check::NotGranted { access, policies }) => {
+        What::Check(Check::NotGranted { access, subjects: Subjects { policies, plan } }) => {
             let access = granted(access)?;
-            judged("not-granted", policies, |document| not_granted(&access, document))?
+            let found = subjects::read(policies, plan.as_deref())?;
+            judged("not-granted", found, |subject| Some(not_granted(&access, &subject.readings)))
         }
-        What::Check(Check::NoPublicAccess { resource_type, aws_rule, policies }) => {
-            external::no_public_access(resource_type, policies, *aws_rule)?
+        What::Check(Check::NoPublicAccess { resource_type, aws_rule, subjects }) => {
+            let found = subjects::read(&subjects.policies, subjects.plan.as_deref())?;
+            external::no_public_access(resource_type.as_deref(), found, *aws_rule)?
         }
         What::External(external) => external::external(external, global.form())?,
         What::WhoCan(args) => who_can::who(args)?,
@@ -219,50 +228,134 @@ fn where_is(path: &Path, document: &Document, statement: &Statement) -> String {
     format!("{}:{line}:{column}", path.display())
 }
 
-fn judged(check: &str, paths: &[PathBuf], judge: impl Fn(&[Document]) -> Outcome) -> Result<Answer, Problem> {
-    let documents: Vec<Vec<Document>> = paths.iter().map(|p| policy(p)).collect::<Result<_, _>>()?;
-    let mut answer = Answer::new("avouch.access.check/1").query(json!({ "check": check, "policies": paths }));
+/// Judges each policy; `None`: there is nothing to judge it by.
+fn judged(check: &str, found: Found, judge: impl Fn(&Subject) -> Option<Outcome>) -> Answer {
+    let names: Vec<&str> = found.subjects.iter().map(|s| s.name.as_str()).collect();
+    let mut answer = Answer::new("avouch.access.check/1").query(json!({ "check": check, "policies": names }));
     answer = answer.table(&["policy", "answer", "why"]);
-    for (path, readings) in paths.iter().zip(&documents) {
-        let file = path.display().to_string();
-        let Some(document) = readings.first() else { continue };
+    answer.unknown.extend(found.unknown.iter().cloned());
+    let mut cases: Vec<Case> = found.unknown.iter().map(|why| not_judged(why)).collect();
+    for subject in &found.subjects {
+        let name = subject.name.clone();
+        let Some(document) = subject.readings.first() else { continue };
         let problems: Vec<_> = document.problems.iter().filter(|p| p.level != Level::Info).collect();
         let told = |p: &&&access::policy::Problem| {
-            let (line, column) = line_column(&document.text, p.span.start as usize);
-            format!("{file}:{line}:{column}: {}", p.message)
+            format!("{}: {}", subject.place(document, p.span.start, ""), p.message)
         };
         let told: Vec<String> = problems.iter().map(|p| told(&p)).collect();
         answer.after.extend(told.iter().cloned());
-        match judge(readings) {
-            Outcome::Pass => {
+        let mut results = Vec::new();
+        let outcome = match judge(subject).map(|outcome| closed(subject, outcome)) {
+            None => {
+                let why = "nothing was there before".to_owned();
                 answer.item(
-                    json!({ "policy": path, "answer": "pass", "problems": told }),
-                    vec![file, "pass".to_owned(), String::new()],
+                    json!({ "policy": name, "answer": "new", "why": why, "problems": told }),
+                    vec![name.clone(), "new".to_owned(), why],
                 );
+                report::Outcome::Pass
             }
-            Outcome::Fail { request, statement } => {
+            Some(Outcome::Pass) => {
+                answer.item(
+                    json!({ "policy": name, "answer": "pass", "problems": told }),
+                    vec![name.clone(), "pass".to_owned(), String::new()],
+                );
+                report::Outcome::Pass
+            }
+            Some(Outcome::Fail { request, statement }) => {
                 answer.worse(1);
                 let deciding = statement.and_then(|i| document.statements.iter().find(|s| s.index == i));
-                let at = deciding.map(|s| where_is(path, document, s));
+                let at = deciding.map(|s| subject.at(document, s));
                 let why = format!("allows {request}");
                 answer.item(
-                    json!({ "policy": path, "answer": "fail", "request": request, "statement": statement, "at": at, "problems": told }),
-                    vec![file, "FAIL".to_owned(), why],
+                    json!({ "policy": name, "answer": "fail", "request": request, "statement": statement, "at": at, "problems": told }),
+                    vec![name.clone(), "FAIL".to_owned(), why.clone()],
                 );
-                if let (Some(at), Some(statement)) = (at, deciding) {
+                if let (Some(at), Some(statement)) = (&at, deciding) {
                     answer.after.push(format!("{at}: statement {} allows it", label(statement)));
                 }
+                results.push(failed(check, subject, document, deciding, why, &request));
+                report::Outcome::Fail
             }
-            Outcome::Undecided { why, request } => {
-                answer.unknown.push(format!("{file}: {why}"));
+            Some(Outcome::Undecided { why, request }) => {
+                answer.unknown.push(format!("{name}: {why}"));
                 answer.item(
-                    json!({ "policy": path, "answer": "unknown", "why": why, "request": request, "problems": told }),
-                    vec![file, "can't tell".to_owned(), why],
+                    json!({ "policy": name, "answer": "unknown", "why": why, "request": request, "problems": told }),
+                    vec![name.clone(), "can't tell".to_owned(), why.clone()],
                 );
+                report::Outcome::Unknown(why)
             }
-        }
+        };
+        cases.push(Case { subject: name, outcome, results });
     }
-    Ok(answer)
+    answer.after.extend(found.notes.iter().map(|note| format!("note: {note}")));
+    with_report(&mut answer, check, cases);
+    answer
+}
+
+/// What depends on a value that is only known after the apply is not decided before.
+fn closed(subject: &Subject, outcome: Outcome) -> Outcome {
+    let Some(document) = subject.readings.first().filter(|_| subject.is_planned) else { return outcome };
+    let (text, request) = match &outcome {
+        // Such a value is a variable, which is what could not be followed.
+        Outcome::Undecided { request, .. } => (document.text.as_str(), request.clone()),
+        Outcome::Fail { request, statement } => {
+            let of = statement.and_then(|i| document.statements.iter().find(|s| s.index == i));
+            (of.map_or(document.text.as_str(), |s| subjects::text_of(document, s)), Some(request.clone()))
+        }
+        // As a variable such a value stands for anything; where there are no variables it stands for itself.
+        Outcome::Pass if document.version == Version::V2012 => return outcome,
+        Outcome::Pass => (document.text.as_str(), None),
+    };
+    let open = subjects::open_parts(text);
+    if open.is_empty() {
+        return outcome;
+    }
+    let open: Vec<String> = open.into_iter().map(|part| format!("`{part}`")).collect();
+    Outcome::Undecided {
+        why: format!("it depends on {}, not known before the apply", open.join(", ")),
+        request,
+    }
+}
+
+/// A policy of a plan of which nothing can be said: `plan.json#ADDRESS: why`.
+fn not_judged(why: &str) -> Case {
+    let (subject, reason) = why.split_once(": ").unwrap_or((why, why));
+    Case {
+        subject: subject.to_owned(),
+        outcome: report::Outcome::Unknown(reason.to_owned()),
+        results: Vec::new(),
+    }
+}
+
+fn failed(
+    check: &str,
+    subject: &Subject,
+    document: &Document,
+    statement: Option<&Statement>,
+    message: String,
+    request: &Request,
+) -> CaseResult {
+    CaseResult {
+        rule_id: format!("access.check.{check}"),
+        title: check.replace('-', " "),
+        level: report::Level::Error,
+        severity_tenths: None,
+        message,
+        help: "narrow the statement, or change what the check compares with if it is meant".to_owned(),
+        file: Some(subject.file.display().to_string()),
+        region: statement.and_then(|s| subject.region(document, (s.span.start, s.span.end))),
+        logical: statement.map(|s| subject.logical(&format!("/Statement/{}", s.index))),
+        fingerprint: None,
+        properties: json!({ "request": request }),
+    }
+}
+
+/// The same answer for code scanning and for build servers.
+fn with_report(answer: &mut Answer, check: &str, cases: Vec<Case>) {
+    let checks = vec![CheckRun { name: check.to_owned(), cases }];
+    let report = Report { tool_version: env!("CARGO_PKG_VERSION").to_owned(), checks };
+    answer.sarif = Some(report::sarif(&report, None));
+    answer.junit = Some(report::junit(&report));
 }
 
 /// A statement by its place, and its name where it has one.

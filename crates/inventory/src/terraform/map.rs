@@ -97,6 +97,10 @@ impl<'t, 'a> Mapper<'t, 'a> {
         }
     }
 
+    pub fn notes(self) -> Vec<String> {
+        self.notes.into_iter().collect()
+    }
+
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.insert(note.into());
     }

@@ -237,6 +237,11 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// The attributes that an address has today. A state has no changes: there nothing was before.
+    pub fn before(&self, address: &str) -> Option<&'a Value> {
+        self.changes.get(address)?.get("before").filter(|b| b.is_object())
+    }
+
     /// The account that a data source read before the plan was made.
     pub fn caller(&self) -> Option<String> {
         let root = self.document.pointer("/prior_state/values/root_module")?;

@@ -352,3 +352,83 @@ fn a_state_is_read_as_what_exists() {
     let empty = br#"{"format_version": "1.0", "terraform_version": "1.11.4"}"#;
     assert!(plan("state.json", empty, &options()).unwrap().resources.is_empty());
 }
+
+fn with_policies(unknown: serde_json::Value) -> Vec<u8> {
+    let text = |action: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"{action}","Resource":"*"}}]}}"#
+        )
+    };
+    let managed = |kind: &str, name: &str, values: serde_json::Value| serde_json::json!({"address": format!("{kind}.{name}"), "mode": "managed", "type": kind, "name": name, "values": values});
+    let change = |address: &str, before: serde_json::Value, unknown: serde_json::Value| serde_json::json!({"address": address, "mode": "managed", "change": {"actions": ["update"], "before": before, "after_unknown": unknown}});
+    let plan = serde_json::json!({
+        "format_version": "1.2",
+        "terraform_version": "1.9.0",
+        "planned_values": {"root_module": {
+            "resources": [
+                managed("aws_iam_policy", "ci", serde_json::json!({"policy": text("s3:Get*")})),
+                managed("aws_iam_role", "app", serde_json::json!({
+                    "assume_role_policy": text("sts:AssumeRole"),
+                    "inline_policy": [{"name": "one", "policy": text("sqs:*")}, {"name": "two", "policy": text("sns:*")}],
+                })),
+                managed("aws_organizations_policy", "deny", serde_json::json!({"content": text("ec2:*"), "type": "SERVICE_CONTROL_POLICY"})),
+                managed("aws_organizations_policy", "data", serde_json::json!({"content": text("ec2:*"), "type": "RESOURCE_CONTROL_POLICY"})),
+                managed("aws_organizations_policy", "tags", serde_json::json!({"content": "{}", "type": "TAG_POLICY"})),
+                managed("aws_sqs_queue", "q", serde_json::json!({"name": "q"})),
+                managed("aws_iam_user_policy", "later", serde_json::json!({})),
+            ],
+            "child_modules": [{"address": "module.m", "resources": [
+                {"address": "module.m.aws_sqs_queue_policy.q", "mode": "managed", "type": "aws_sqs_queue_policy", "name": "q",
+                    "values": {"policy": text("sqs:SendMessage")}},
+            ]}],
+        }},
+        "resource_changes": [
+            change("aws_iam_policy.ci", serde_json::json!({"policy": text("s3:GetObject")}), serde_json::json!({})),
+            change("aws_iam_role.app", serde_json::json!({"inline_policy": [{"name": "two", "policy": text("sns:Publish")}]}), serde_json::json!({})),
+            change("aws_iam_user_policy.later", serde_json::json!(null), unknown),
+        ],
+        "configuration": {"root_module": {"resources": [
+            {"address": "aws_iam_user_policy.later", "mode": "managed", "type": "aws_iam_user_policy", "name": "later",
+                "expressions": {"policy": {"references": ["aws_sqs_queue.q.arn", "aws_sqs_queue.q"]}}},
+        ]}},
+    });
+    plan.to_string().into_bytes()
+}
+
+/// The policies of a plan, those that no outsider could use included; with what they replace.
+#[test]
+fn policies_of_a_plan() {
+    let read = inventory::terraform::policies(
+        "plan.json",
+        &with_policies(serde_json::json!({"policy": true})),
+        &options(),
+    );
+    let mut told = String::new();
+    for p in read.unwrap().policies {
+        let action = |text: &Option<String>| {
+            let parsed = text.as_deref().map(|t| serde_json::from_str::<serde_json::Value>(t).unwrap());
+            parsed.map_or("-".to_owned(), |v| v["Statement"][0]["Action"].as_str().unwrap().to_owned())
+        };
+        writeln!(
+            told,
+            "{} {:?} {} {} before {}",
+            p.source,
+            p.attached,
+            p.kind.unwrap_or("-"),
+            action(&p.text),
+            action(&p.before)
+        )
+        .unwrap();
+    }
+    expect![[r#"
+        aws_iam_policy.ci.policy Identity - s3:Get* before s3:GetObject
+        aws_iam_role.app.assume_role_policy Trust AWS::IAM::Role sts:AssumeRole before -
+        aws_iam_role.app.inline_policy["one"] Identity - sqs:* before -
+        aws_iam_role.app.inline_policy["two"] Identity - sns:* before sns:Publish
+        aws_iam_user_policy.later.policy Identity - - before -
+        aws_organizations_policy.data.content Rcp - ec2:* before -
+        aws_organizations_policy.deny.content Scp - ec2:* before -
+        module.m.aws_sqs_queue_policy.q.policy Resource AWS::SQS::Queue sqs:SendMessage before -
+    "#]]
+    .assert_eq(&told);
+}

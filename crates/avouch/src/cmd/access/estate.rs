@@ -16,9 +16,6 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Largest plan that is read.
-const PLAN_BYTES_MAX: u64 = 512 << 20;
-
 /// Where the resources are described.
 #[derive(Args, Clone, Debug)]
 pub struct Source {
@@ -42,7 +39,7 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
-fn told(problems: &inventory::Problems, what: &Path) -> Problem {
+pub fn told(problems: &inventory::Problems, what: &Path) -> Problem {
     let first = problems.problems.first();
     let more: Vec<String> = problems.problems.iter().skip(1).map(ToString::to_string).collect();
     let mut text = first.map(ToString::to_string).unwrap_or_else(|| what.display().to_string());
@@ -77,7 +74,7 @@ pub fn described(source: &Source) -> Result<Loaded, Problem> {
         estate.scps = folder.scps;
     }
     if let Some(path) = &source.plan {
-        let text = read_text(path, PLAN_BYTES_MAX).map_err(|e| unreadable(path, &e))?;
+        let text = read_text(path, super::subjects::PLAN_BYTES_MAX).map_err(|e| unreadable(path, &e))?;
         let file = path.display().to_string();
         let options =
             inventory::terraform::Options { account: None, region: None, captured_at: estate.as_of };

@@ -1,7 +1,8 @@
 //! Who outside can reach what: findings for people, for machines and for pipelines.
 
 use super::estate::{Loaded, Source, load};
-use super::{unreadable, where_to_look};
+use super::subjects::{Found, open_parts};
+use super::where_to_look;
 use crate::answer::{Answer, Form};
 use crate::files::read_text;
 use crate::outsiders::{PATCHED_MAX, findings, fix, id, is_minor, place, title};
@@ -9,14 +10,15 @@ use crate::problem::Problem;
 use access::estate::{Estate, Surroundings, analyse};
 use access::finding::{Confidence, Exactness, Finding, Rule};
 use access::json::line_column;
+use access::policy::Version;
 use access::services;
+use access::validate::PolicyKind;
 use access::words::{in_short, sentence};
 use clap::Args;
 use model::Severity;
 use report::{Case, CaseResult, CheckRun, Level, Logical, Outcome, Position, Region, Report};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 #[derive(Args, Clone, Debug)]
 pub struct External {
@@ -289,29 +291,58 @@ fn result(finding: &Finding, file: Option<&String>, text: Option<&str>, is_polic
     }
 }
 
-/// Judges bare policies as those of one resource of a type.
-pub fn no_public_access(kind: &str, policies: &[PathBuf], aws_rule: bool) -> Result<Answer, Problem> {
+/// Judges bare policies as those of one resource of a type: the one that is given, or what a plan says.
+pub fn no_public_access(kind: Option<&str>, found: Found, aws_rule: bool) -> Result<Answer, Problem> {
     const OWN: &str = "111111111111";
+    let names: Vec<&str> = found.subjects.iter().map(|s| s.name.as_str()).collect();
     let mut answer = Answer::new("avouch.access.check/1")
-        .query(json!({"check": "no-public-access", "policies": policies, "resource_type": kind}));
+        .query(json!({"check": "no-public-access", "policies": names, "resource_type": kind}));
     answer = answer.table(&["policy", "answer", "why"]);
-    let mut cases = Vec::new();
-    for path in policies {
-        let file = path.display().to_string();
-        let text = read_text(path, crate::files::TEXT_BYTES_MAX).map_err(|e| unreadable(path, &e))?;
-        let document = super::policy(path)?;
-        let resource = services::resource_of(kind, &text, OWN, document.first()).ok_or_else(|| {
-            Problem::new("usage.resource_type", format!("`{kind}` is no type that has a policy")).hint(
-                "a CloudFormation type: AWS::S3::Bucket, AWS::IAM::Role, AWS::SQS::Queue, AWS::KMS::Key, …",
-            )
-        })?;
+    answer.unknown.extend(found.unknown.iter().cloned());
+    let mut cases: Vec<Case> = found.unknown.iter().map(|why| super::not_judged(why)).collect();
+    for subject in &found.subjects {
+        // Policies of identities and organisations say nothing of others.
+        if subject.is_planned && !matches!(subject.kind, Some(PolicyKind::Resource | PolicyKind::Trust)) {
+            continue;
+        }
+        let name = subject.name.clone();
+        let Some(document) = subject.readings.first() else { continue };
+        let text = document.text.as_str();
+        let of_type = subject.resource_type.or(kind.filter(|_| !subject.is_planned));
+        let resource = of_type.and_then(|kind| services::resource_of(kind, text, OWN, Some(document)));
+        let resource = match (resource, subject.is_planned) {
+            (Some(resource), _) => resource,
+            (None, true) => {
+                let why = "a resource of a type that is not read".to_owned();
+                answer.unknown.push(format!("{name}: {why}"));
+                cases.push(Case { subject: name, outcome: Outcome::Unknown(why), results: Vec::new() });
+                continue;
+            }
+            (None, false) => {
+                let kind = kind.unwrap_or_default();
+                return Err(Problem::new(
+                    "usage.resource_type",
+                    format!("`{kind}` is no type that has a policy"),
+                )
+                .hint(
+                    "a CloudFormation type: AWS::S3::Bucket, AWS::IAM::Role, AWS::SQS::Queue, AWS::KMS::Key, …",
+                ));
+            }
+        };
         let estate = Estate { resources: vec![resource], as_of: crate::node::now(), ..Estate::default() };
-        let loaded = Loaded { files: BTreeMap::new(), notes: Vec::new(), estate };
-        let analysis = analyse(&loaded.estate).into_iter().map(|(_, a)| a).next();
+        let analysis = analyse(&estate).into_iter().map(|(_, a)| a).next();
         let all = analysis.as_ref().map(|a| a.findings.clone()).unwrap_or_default();
         let public: Vec<&Finding> = all.iter().filter(|f| f.rule == Rule::Public).collect();
         let by_rule = aws_rule && analysis.as_ref().is_some_and(|a| a.public.aws_rule == Some(true));
+        let open = if subject.is_planned { open_parts(text) } else { BTreeSet::new() };
+        let open: Vec<&str> = open.into_iter().collect();
         let (verdict, why) = match (public.first(), by_rule) {
+            // Where there are no variables, what is not known yet was taken for a text.
+            (found, _) if !open.is_empty() && (found.is_some() || document.version != Version::V2012) => {
+                let why = format!("it depends on `{}`, not known before the apply", open.join("`, `"));
+                answer.unknown.push(format!("{name}: {why}"));
+                ("unknown", why)
+            }
             (Some(f), _) if f.confidence == Confidence::Confirmed => {
                 answer.worse(1);
                 ("fail", f.witness.as_ref().map(|w| format!("allows {w}")).unwrap_or_default())
@@ -321,7 +352,7 @@ pub fn no_public_access(kind: &str, policies: &[PathBuf], aws_rule: bool) -> Res
                 ("fail", analysis.as_ref().map(|a| a.public.reason.clone()).unwrap_or_default())
             }
             (Some(f), _) => {
-                answer.unknown.push(format!("{file}: it may be public, which no replayed request confirms"));
+                answer.unknown.push(format!("{name}: it may be public, which no replayed request confirms"));
                 ("unknown", f.witness.as_ref().map(ToString::to_string).unwrap_or_default())
             }
             (None, false) => ("pass", String::new()),
@@ -332,11 +363,12 @@ pub fn no_public_access(kind: &str, policies: &[PathBuf], aws_rule: bool) -> Res
             word => word,
         };
         answer.item(
-            json!({"policy": path, "answer": verdict, "why": why, "findings": public}),
-            vec![file.clone(), shown.to_owned(), why.clone()],
+            json!({"policy": name, "answer": verdict, "why": why, "findings": public}),
+            vec![name.clone(), shown.to_owned(), why.clone()],
         );
         for f in &public {
-            let at = f.sources.first().map(|s| format!("{file}:{}", s.line)).unwrap_or_else(|| file.clone());
+            let at = f.sources.first().filter(|_| !subject.is_planned);
+            let at = at.map_or_else(|| name.clone(), |s| format!("{name}:{}", s.line));
             answer.after.push(format!("{at}: {}", f.recommendation.text));
         }
         let outcome = match verdict {
@@ -344,12 +376,12 @@ pub fn no_public_access(kind: &str, policies: &[PathBuf], aws_rule: bool) -> Res
             "unknown" => Outcome::Unknown(why),
             _ => Outcome::Pass,
         };
-        let results = public.iter().map(|f| result(f, Some(&file), Some(&text), true)).collect();
-        cases.push(Case { subject: file, outcome, results });
+        let file = subject.file.display().to_string();
+        let text = (!subject.is_planned).then_some(text);
+        let results = public.iter().map(|f| result(f, Some(&file), text, true)).collect();
+        cases.push(Case { subject: name, outcome, results });
     }
-    let checks = vec![CheckRun { name: "no-public-access".to_owned(), cases }];
-    let report = Report { tool_version: env!("CARGO_PKG_VERSION").to_owned(), checks };
-    answer.sarif = Some(report::sarif(&report, None));
-    answer.junit = Some(report::junit(&report));
+    answer.after.extend(found.notes.iter().map(|note| format!("note: {note}")));
+    super::with_report(&mut answer, "no-public-access", cases);
     Ok(answer)
 }

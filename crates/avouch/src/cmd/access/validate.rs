@@ -1,14 +1,14 @@
 //! What is wrong, dangerous or pointless in policy files.
 
+use super::subjects::{Subject, Subjects, position};
 use crate::answer::Answer;
 use crate::problem::Problem;
-use access::json::line_column;
 use access::policy::Document;
 use access::validate::{Issue, Level, PolicyKind, validate};
 use clap::{Args, ValueEnum};
-use report::{Case, CaseResult, CheckRun, Logical, Outcome, Position, Region, Report};
+use inventory::terraform::MARK;
+use report::{Case, CaseResult, Outcome};
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 #[derive(Args, Clone, Debug)]
 pub struct Validate {
@@ -21,9 +21,8 @@ pub struct Validate {
     /// Fail (exit 1) from this level on
     #[arg(long, value_name = "LEVEL", default_value = "error")]
     fail_on: From,
-    /// Policies to look at
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    subjects: Subjects,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -68,34 +67,34 @@ fn kind_of(asked: Option<Kind>, document: &Document) -> PolicyKind {
     }
 }
 
-fn position(document: &Document, at: u32) -> Position {
-    let (line, column) = line_column(&document.text, at as usize);
-    Position { line, column }
-}
-
 pub fn run(args: &Validate) -> Result<Answer, Problem> {
-    let documents: Vec<_> =
-        args.files.iter().map(|p| Ok((p, super::policy(p)?))).collect::<Result<_, Problem>>()?;
+    let found = super::subjects::read(&args.subjects.policies, args.subjects.plan.as_deref())?;
+    let names: Vec<&str> = found.subjects.iter().map(|s| s.name.as_str()).collect();
     let mut answer = Answer::new("avouch.access.validate/1")
-        .query(json!({"policies": args.files, "resource_type": args.resource_type}))
+        .query(json!({"policies": names, "resource_type": args.resource_type}))
         .table(&["level", "where", "code", "what"]);
-    let mut cases = Vec::new();
+    answer.unknown.extend(found.unknown.iter().cloned());
+    let mut cases: Vec<Case> = found.unknown.iter().map(|why| super::not_judged(why)).collect();
     let (mut fixes, mut looked) = (Vec::new(), 0);
-    for (path, readings) in &documents {
-        let file = path.display().to_string();
-        let Some(document) = readings.first() else { continue };
+    for subject in &found.subjects {
+        let Some(document) = subject.readings.first() else { continue };
         looked += 1;
-        let kind = kind_of(args.kind, document);
-        let issues = validate(document, kind, args.resource_type.as_deref());
+        let kind = subject.kind.filter(|_| args.kind.is_none());
+        let kind = kind.unwrap_or_else(|| kind_of(args.kind, document));
+        let mut issues = validate(document, kind, subject.resource_type.or(args.resource_type.as_deref()));
+        // What a plan does not know yet has no form that could be wrong.
+        issues.retain(|issue| !subject.is_planned || !is_open(issue, document));
         let is_fail = issues.iter().any(|i| fails(args.fail_on, i.level));
         if is_fail {
             answer.worse(1);
         }
         for issue in &issues {
             let at = position(document, issue.span.start);
-            let place = format!("{file}:{}:{}", at.line, at.column);
+            let place = subject.place(document, issue.span.start, &issue.pointer);
+            let (line, column) =
+                if subject.is_planned { (None, None) } else { (Some(at.line), Some(at.column)) };
             let item = json!({
-                "file": path, "line": at.line, "column": at.column, "pointer": issue.pointer, "level": issue.level.name(),
+                "file": subject.name, "line": line, "column": column, "pointer": issue.pointer, "level": issue.level.name(),
                 "code": issue.code, "aws": issue.aws, "message": issue.message, "why": issue.why, "fix": issue.fix,
             });
             let level = issue.level.name().replace('_', " ");
@@ -106,27 +105,27 @@ pub fn run(args: &Validate) -> Result<Answer, Problem> {
             }
         }
         let outcome = if is_fail { Outcome::Fail } else { Outcome::Pass };
-        let results = issues.iter().map(|i| result(i, &file, document)).collect();
-        cases.push(Case { subject: file, outcome, results });
+        let results = issues.iter().map(|i| result(i, subject, document)).collect();
+        cases.push(Case { subject: subject.name.clone(), outcome, results });
     }
     answer.after.extend(fixes);
     answer.after.push(match answer.items.len() {
         0 => format!("{looked} documents: nothing to say"),
         n => format!("{looked} documents, {n} issues"),
     });
-    let checks = vec![CheckRun { name: "validate".to_owned(), cases }];
-    let report = Report { tool_version: env!("CARGO_PKG_VERSION").to_owned(), checks };
-    answer.sarif = Some(report::sarif(&report, None));
-    answer.junit = Some(report::junit(&report));
+    answer.after.extend(found.notes.iter().map(|note| format!("note: {note}")));
+    super::with_report(&mut answer, "validate", cases);
     Ok(answer)
 }
 
-fn result(issue: &Issue, file: &str, document: &Document) -> CaseResult {
-    let region = Region {
-        span: (issue.span.start, issue.span.end),
-        start: position(document, issue.span.start),
-        end: position(document, issue.span.end),
-    };
+/// Whether an issue is about a text that is only known after the apply.
+fn is_open(issue: &Issue, document: &Document) -> bool {
+    let of = document.text.get(issue.span.start as usize..issue.span.end as usize);
+    // Not of what only holds such a text, a statement for example.
+    of.is_some_and(|text| text.contains(MARK) && !text.starts_with(['{', '[']))
+}
+
+fn result(issue: &Issue, subject: &Subject, document: &Document) -> CaseResult {
     CaseResult {
         rule_id: format!("access.validate.{}", issue.code),
         title: issue.code.replace('_', " "),
@@ -139,12 +138,9 @@ fn result(issue: &Issue, file: &str, document: &Document) -> CaseResult {
         severity_tenths: None,
         message: format!("{}. {}", issue.message, issue.why),
         help: issue.fix.to_owned(),
-        file: Some(file.to_owned()),
-        region: Some(region),
-        logical: Some(Logical {
-            fully_qualified_name: format!("{file}#{}", issue.pointer),
-            kind: "statement".to_owned(),
-        }),
+        file: Some(subject.file.display().to_string()),
+        region: subject.region(document, (issue.span.start, issue.span.end)),
+        logical: Some(subject.logical(&issue.pointer)),
         fingerprint: None,
         properties: issue.aws.map_or(Value::Null, |aws| json!({"aws": aws})),
     }
