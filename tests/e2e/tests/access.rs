@@ -194,6 +194,7 @@ fn a_plan_is_judged_by_the_policies_that_it_writes() {
         document(&format!(r#"{{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}}"#))
     };
     let open = r#"{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}"#;
+    let who = r#"{"Effect": "Allow", "Principal": {"AWS": "${unknown:aws_iam_role.r.arn}"}, "Action": "sqs:*", "Resource": "*"}"#;
     let managed = |kind: &str, name: &str, policy: serde_json::Value| {
         serde_json::json!({"address": format!("{kind}.{name}"), "mode": "managed", "type": kind, "name": name,
             "values": {"policy": policy, "queue_url": "https://sqs.eu-west-1.amazonaws.com/111122223333/q"}})
@@ -211,6 +212,7 @@ fn a_plan_is_judged_by_the_policies_that_it_writes() {
             managed("aws_iam_policy", "part", grant("sqs:SendMessage", "${unknown:aws_sqs_queue.q.arn}").into()),
             managed("aws_iam_user_policy", "later", serde_json::Value::Null),
             managed("aws_sqs_queue_policy", "open", document(open).into()),
+            managed("aws_sqs_queue_policy", "who", document(who).into()),
         ]}},
         "resource_changes": [
             changed("aws_iam_policy.grows", &grant("s3:GetObject", "*")),
@@ -263,7 +265,11 @@ fn a_plan_is_judged_by_the_policies_that_it_writes() {
     assert_eq!(is(&granted, "aws_iam_policy.fresh.policy"), "fail", "{granted:?}");
     assert_eq!(is(&granted, "aws_iam_policy.stays.policy"), "pass", "{granted:?}");
     let public = answers(&["check", "no-public-access"]);
-    assert_eq!(public, [("aws_sqs_queue_policy.open.policy".to_owned(), "fail".to_owned())]);
+    assert_eq!(public.len(), 2, "{public:?}");
+    assert_eq!(is(&public, "aws_sqs_queue_policy.open.policy"), "fail");
+    // Somebody who is not known yet is not nobody.
+    assert_eq!(is(&public, "aws_sqs_queue_policy.who.policy"), "unknown");
+    assert_eq!(is(&granted, "aws_sqs_queue_policy.who.policy"), "unknown", "{granted:?}");
     run(&["validate", "--plan", &plan, "--fail-on", "never"]).exits(3).says("plan.json#aws_");
 
     // A file beside it, in every form.

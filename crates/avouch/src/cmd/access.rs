@@ -15,7 +15,7 @@ use access::Request;
 use access::check::{Access as Granted, Outcome, no_new_access, not_granted, readings};
 use access::eval::{Doubt, Part, misses, outcome};
 use access::json::line_column;
-use access::policy::{Document, DocumentError, Effect, Level, Statement, Version};
+use access::policy::{Document, DocumentError, Effect, Level, Statement};
 use clap::{Args, Subcommand};
 use report::{Case, CaseResult, CheckRun, Report};
 use serde::Deserialize;
@@ -302,8 +302,7 @@ fn closed(subject: &Subject, outcome: Outcome) -> Outcome {
             let of = statement.and_then(|i| document.statements.iter().find(|s| s.index == i));
             (of.map_or(document.text.as_str(), |s| subjects::text_of(document, s)), Some(request.clone()))
         }
-        // As a variable such a value stands for anything; where there are no variables it stands for itself.
-        Outcome::Pass if document.version == Version::V2012 => return outcome,
+        Outcome::Pass if subjects::is_anything(document) => return outcome,
         Outcome::Pass => (document.text.as_str(), None),
     };
     let open = subjects::open_parts(text);

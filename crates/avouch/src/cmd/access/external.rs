@@ -1,7 +1,7 @@
 //! Who outside can reach what: findings for people, for machines and for pipelines.
 
 use super::estate::{Loaded, Source, load};
-use super::subjects::{Found, open_parts};
+use super::subjects::{Found, is_anything, open_parts};
 use super::where_to_look;
 use crate::answer::{Answer, Form};
 use crate::files::read_text;
@@ -10,7 +10,6 @@ use crate::problem::Problem;
 use access::estate::{Estate, Surroundings, analyse};
 use access::finding::{Confidence, Exactness, Finding, Rule};
 use access::json::line_column;
-use access::policy::Version;
 use access::services;
 use access::validate::PolicyKind;
 use access::words::{in_short, sentence};
@@ -337,8 +336,7 @@ pub fn no_public_access(kind: Option<&str>, found: Found, aws_rule: bool) -> Res
         let open = if subject.is_planned { open_parts(text) } else { BTreeSet::new() };
         let open: Vec<&str> = open.into_iter().collect();
         let (verdict, why) = match (public.first(), by_rule) {
-            // Where there are no variables, what is not known yet was taken for a text.
-            (found, _) if !open.is_empty() && (found.is_some() || document.version != Version::V2012) => {
+            (found, _) if !open.is_empty() && (found.is_some() || !is_anything(document)) => {
                 let why = format!("it depends on `{}`, not known before the apply", open.join("`, `"));
                 answer.unknown.push(format!("{name}: {why}"));
                 ("unknown", why)

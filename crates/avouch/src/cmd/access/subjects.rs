@@ -4,7 +4,7 @@ use super::{policy, unreadable};
 use crate::files::read_text;
 use crate::problem::Problem;
 use access::check::readings;
-use access::policy::{Document, Statement};
+use access::policy::{Document, Statement, Version};
 use access::validate::PolicyKind;
 use clap::Args;
 use inventory::terraform::{Attached, MARK, Options, policies};
@@ -149,6 +149,15 @@ pub fn position(document: &Document, at: u32) -> Position {
 pub fn open_parts(text: &str) -> BTreeSet<&str> {
     let parts = text.split(MARK).skip(1);
     parts.filter_map(|part| part.split_once('}').map(|(address, _)| address)).collect()
+}
+
+/// Whether all that is only known after the apply stands where policies have variables for certain: there it is anything, so what passes
+/// passes with every value. As a principal, an action or a value of a condition it would be taken for a text that matches nobody.
+pub fn is_anything(document: &Document) -> bool {
+    let resources = document.statements.iter().filter_map(|s| s.resource.as_ref()).flat_map(|r| &r.values);
+    let followed: usize = resources.map(|w| w.text.matches(MARK).count()).sum();
+    let all = document.text.matches(MARK).count();
+    all == 0 || (document.version == Version::V2012 && followed == all)
 }
 
 /// The part of the document's text that a statement takes.
