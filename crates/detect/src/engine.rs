@@ -30,6 +30,9 @@ pub struct Settings {
     pub groups_max: usize,
 }
 
+/// Makes the columns of a batch for whose names it is told yes.
+pub type Derive<'a> = dyn Fn(&Batch, &dyn Fn(&str) -> bool) -> Columns + 'a;
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings { routing: true, routes: Vec::new(), lateness: BTreeMap::new(), groups_max: 1_000_000 }
@@ -318,13 +321,8 @@ impl Engine {
     }
 
     /// [`Engine::events`] for a dataset of text, whose columns are made as far as they are needed: those that a rule asks about for
-    /// every row, all of them for the rows that a rule holds for, which are few. `derive` makes the columns of a batch for whose
-    /// names it is told yes.
-    pub fn judge(
-        &mut self,
-        batch: &Batch,
-        derive: impl Fn(&Batch, &dyn Fn(&str) -> bool) -> Columns,
-    ) -> Vec<Occurrence> {
+    /// every row, all of them for the rows that a rule holds for, which are few.
+    pub fn judge(&mut self, batch: &Batch, derive: &Derive<'_>) -> Vec<Occurrence> {
         let mut rows = Vec::new();
         let mut out = std::mem::take(&mut self.outbox);
         if let Some((dataset, mut c)) = self.program(batch) {

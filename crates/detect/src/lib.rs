@@ -68,7 +68,7 @@ pub mod time;
 pub mod window;
 
 pub use compile::CompileError;
-pub use engine::{Engine, Health, Hit, Settings, StateError};
+pub use engine::{Derive, Engine, Health, Hit, Settings, StateError};
 pub use explain::{ExplainedItem, ExplainedSelection, Explanation, explain};
 pub use sigma::{Known, Lint, Refusal, Rules};
 pub use testing::{TestReport, TestResult, run_tests};

@@ -106,7 +106,7 @@ pub fn judge(engine: &mut Engine, batch: &Batch) -> Vec<model::Occurrence> {
     if dataset == "aws.cloudtrail" {
         engine.events(batch, None)
     } else {
-        engine.judge(batch, |rows, is_wanted| shape::derive_some(dataset, rows, is_wanted))
+        engine.judge(batch, &|rows, is_wanted| shape::derive_some(dataset, rows, is_wanted))
     }
 }
 

@@ -201,7 +201,7 @@ fn columns_are_asked_for_where_a_rule_looks() {
     let mut whole = Engine::new(load(RULES), Settings::default()).unwrap();
     let mut asking = Engine::new(load(RULES), Settings::default()).unwrap();
     let asked = std::cell::RefCell::new(Vec::new());
-    let mut found = asking.judge(&batch, |rows, is_wanted| {
+    let mut found = asking.judge(&batch, &|rows, is_wanted| {
         let names: Vec<&str> = columns.specs.iter().map(|s| s.name).filter(|n| is_wanted(n)).collect();
         asked.borrow_mut().push(format!("{} rows: {}", rows.len(), names.join(" ")));
         let specs: Vec<ColumnSpec> = columns.specs.iter().filter(|s| is_wanted(s.name)).copied().collect();
@@ -227,7 +227,7 @@ fn columns_are_asked_for_where_a_rule_looks() {
     assert_eq!(*asked.borrow(), ["3 rows: severity message", "2 rows: app src_ip severity message"]);
     assert!(
         asking
-            .judge(&super::support::batch("syslog", ["<13>nothing"]), |b, _| Columns {
+            .judge(&super::support::batch("syslog", ["<13>nothing"]), &|b, _| Columns {
                 rows: b.len(),
                 ..Columns::default()
             })

@@ -1,6 +1,7 @@
 //! The preparer gives seqs, writes envelopes and hashes; the encoder compresses and encrypts. No allocation per event.
 
 use super::Ack;
+use super::blocks::FileBytes;
 use super::core::Shared;
 use super::pool::Pooled;
 use super::queue::{Item, Pending, Reply, Work};
@@ -67,7 +68,7 @@ pub(crate) struct PreparedCommit {
     pub file: Arc<dyn DiskFile>,
     pub tail: Arc<WalTail>,
     pub offset: u64,
-    pub bytes: Vec<u8>,
+    pub bytes: FileBytes,
     pub entry: Arc<CommitEntry>,
     pub waiters: Vec<(Pending, Ack)>,
     pub foreign_rows: u64,
@@ -376,33 +377,35 @@ fn frame_bytes(
     frames: Vec<DraftFrame>,
     first_seq: u64,
     commit: Commit,
-) -> std::io::Result<(Vec<u8>, CommitEntry)> {
+) -> std::io::Result<(FileBytes, CommitEntry)> {
     let malformed = || std::io::Error::other("a frame is malformed");
     wal.writer.set_effort(effort)?;
     let payload: usize = frames.iter().map(|f| f.batch.arena.len()).sum();
+    let commit_frame = commit.encode();
     // With checksums and heads; compressed logs are less than half.
-    let mut bytes =
-        shared.pool.take(if effort == Effort::None { payload + payload / 1024 } else { payload / 2 } + 1024);
+    let stored = if effort == Effort::None { payload + payload / 1024 } else { payload / 2 };
+    let buffer = shared.pool.take(FileBytes::room(stored + commit_frame.len() + 1024));
+    let mut bytes = FileBytes::new(buffer, wal.offset);
     let (mut entries, mut rows) = (Vec::with_capacity(frames.len()), 0u32);
     for DraftFrame { dataset, batch, leaves } in frames {
         let Some(low) = batch.rows.first().map(|r| r.seq) else { continue };
         let n = u32::try_from(batch.len()).map_err(|_| malformed())?;
         rows = rows.checked_add(n).ok_or_else(malformed)?;
         let (at, number, start) = (wal.offset + bytes.len() as u64, wal.writer.number(), bytes.len());
-        wal.writer.write(Kind::Batch, low, n, &batch.arena, &mut bytes)?;
-        let head = bytes.get(start..).and_then(<[u8]>::first_chunk::<FRAME_HEAD_BYTES>);
+        wal.writer.write(Kind::Batch, low, n, &batch.arena, bytes.end())?;
+        let head = bytes.bytes().get(start..).and_then(<[u8]>::first_chunk::<FRAME_HEAD_BYTES>);
         let head = head.and_then(|h| FrameHead::decode(h).ok().flatten()).ok_or_else(malformed)?;
         let entry = FrameEntry::new(dataset, at, number, head, Facts::of(&batch));
         entry.cache(batch, leaves);
         entries.push(entry);
     }
     let start = bytes.len();
-    wal.writer.write(Kind::Commit, first_seq, rows, &commit.encode(), &mut bytes)?;
+    wal.writer.write(Kind::Commit, first_seq, rows, &commit_frame, bytes.end())?;
     let entry = CommitEntry {
         first_seq,
         end_seq: commit.end_seq,
         frames: entries,
-        hash: sha256(bytes.get(start..).unwrap_or_default()),
+        hash: sha256(bytes.bytes().get(start..).unwrap_or_default()),
         positions: commit.positions,
         root: commit.root,
         mac: commit.mac,

@@ -3,6 +3,7 @@
 //! Threads: *prepare* turns waiting batches into one commit, *encode* compresses and encrypts it, *sync* makes it durable and
 //! answers, *seal* turns closed WAL files into segments, *keep* drives the rhythm. They share [`core::Shared`] and nothing else.
 
+mod blocks;
 mod commit;
 mod core;
 mod log;

@@ -3,7 +3,8 @@
 //!
 //! Three threads, so that one commit is hashed while the one before it is compressed and the one before that is being synced. The
 //! sync is the gathering window: a lone appender never waits for company, a crowd gathers exactly as long as those ahead of it
-//! are busy (or until the commit is full, or `commit_wait` has passed).
+//! are busy (or until the commit is full, or `commit_wait` has passed). Where a commit is large enough already, only the encoder is
+//! waited for.
 
 use super::Ack;
 use super::commit::{Draft, Prepared};
@@ -56,12 +57,16 @@ pub(crate) enum Work {
 const FULL_BYTES_PER_MICRO: usize = 400;
 const LIGHT_BYTES_PER_MICRO: usize = 1_200;
 
+/// From here on more company does not pay: hashing and encrypting so many bytes takes longer than a sync, and to gather on while the
+/// encoder is free leaves a core idle. Where the disk is slower than that, the encoder is not free: its last commit still waits.
+const ENOUGH_BYTES: usize = 1 << 20;
+
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
     since: Option<Instant>,
-    /// Bytes that the preparer waits for.
+    /// Bytes that the preparer waits for while it need not wait for the encoder.
     wanted: usize,
     /// Commit that is ready for the encoder.
     draft: Option<Draft>,
@@ -75,6 +80,31 @@ struct State {
     pressed: Option<Instant>,
     is_closed: bool,
     is_stopped: bool,
+}
+
+impl State {
+    /// Nothing stands before the encoder.
+    fn is_free(&self) -> bool {
+        !self.is_encoding && self.slot.is_none()
+    }
+
+    /// Nothing is on its way to the disk.
+    fn is_idle(&self) -> bool {
+        self.is_free() && !self.is_syncing
+    }
+
+    /// How long the next commit may go on gathering; `None`: until something changes.
+    fn time_to_gather(&self, bytes_max: usize, wait_max: Duration) -> Option<Duration> {
+        let enough = if self.is_free() { bytes_max.min(ENOUGH_BYTES) } else { bytes_max };
+        match self.items.front() {
+            // One commit waits for the encoder at most: back pressure from the disk.
+            _ if self.draft.is_some() => None,
+            None => None,
+            Some(Item::Seal(_)) => Some(Duration::ZERO),
+            Some(Item::Append(_)) if self.is_idle() || self.bytes >= enough => Some(Duration::ZERO),
+            Some(Item::Append(_)) => self.since.map(|s| wait_max.saturating_sub(s.elapsed())),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -184,22 +214,17 @@ impl Queue {
     /// Blocks until there is a commit to make.
     pub(crate) fn take_work(&self, bytes_max: usize, wait_max: Duration) -> Work {
         let mut state = self.lock();
-        state.wanted = bytes_max;
+        state.wanted = bytes_max.min(ENOUGH_BYTES);
         loop {
             if state.is_stopped {
                 return Work::Stop;
             }
-            let is_idle = !state.is_encoding && state.slot.is_none() && !state.is_syncing;
-            let left = match state.items.front() {
-                // One commit waits for the encoder at most: back pressure from the disk.
-                _ if state.draft.is_some() => None,
-                None => None,
-                Some(Item::Seal(_)) => Some(Duration::ZERO),
-                Some(Item::Append(_)) if is_idle || state.bytes >= bytes_max => Some(Duration::ZERO),
-                Some(Item::Append(_)) => state.since.map(|s| wait_max.saturating_sub(s.elapsed())),
-            };
+            let left = state.time_to_gather(bytes_max, wait_max);
             state = match left {
-                Some(Duration::ZERO) => return take(&mut state, bytes_max, is_idle),
+                Some(Duration::ZERO) => {
+                    let is_idle = state.is_idle();
+                    return take(&mut state, bytes_max, is_idle);
+                }
                 Some(left) => {
                     self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -329,5 +354,29 @@ mod tests {
         assert_eq!(set(3_000, 4096), Effort::Full, "the disk is behind: fewer bytes help");
         queue.offer_draft(Draft::Close(None, None));
         assert_eq!(set(0, 0), Effort::None);
+    }
+
+    #[test]
+    fn a_crowd_gathers_while_those_ahead_are_busy() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let waits = |bytes: usize, is_encoding: bool, is_syncing: bool, has_slot: bool| {
+            let batch = Batch::builder().finish();
+            let first = Pending { batch, raw_hashes: Vec::new(), bytes, reply: None, _room: None };
+            let state = State {
+                items: VecDeque::from([Item::Append(first)]),
+                bytes,
+                since: Some(Instant::now()),
+                slot: has_slot.then_some(Prepared::Close(None, None)),
+                is_encoding,
+                is_syncing,
+                ..State::default()
+            };
+            state.time_to_gather(4 * ENOUGH_BYTES, HOUR) != Some(Duration::ZERO)
+        };
+        assert!(!waits(1, false, false, false), "a lone appender does not wait for company");
+        assert!(waits(1, false, true, false) && waits(1, true, false, false) && waits(1, false, false, true));
+        assert!(!waits(ENOUGH_BYTES, false, true, false), "enough, and the encoder is free");
+        assert!(waits(ENOUGH_BYTES, true, true, false) && waits(ENOUGH_BYTES, false, true, true));
+        assert!(!waits(4 * ENOUGH_BYTES, true, true, true), "the commit is full");
     }
 }

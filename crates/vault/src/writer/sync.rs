@@ -19,8 +19,6 @@ pub(crate) struct Syncer {
     /// WAL number and how far its file is filled.
     filled: (u64, u64),
     end: FileEnd,
-    /// Holds the blocks of one commit, at the alignment that they need.
-    blocks: Vec<u8>,
 }
 
 /// The last bytes of a WAL file that do not fill a block, to be written again with what follows them.
@@ -57,7 +55,7 @@ impl FileEnd {
 
 impl Syncer {
     pub(crate) fn new(shared: Arc<Shared>) -> Syncer {
-        Syncer { shared, filled: (0, 0), end: FileEnd::default(), blocks: Vec::new() }
+        Syncer { shared, filled: (0, 0), end: FileEnd::default() }
     }
 
     pub(crate) fn run(mut self) {
@@ -83,7 +81,7 @@ impl Syncer {
         }
     }
 
-    fn commit(&mut self, commit: PreparedCommit) {
+    fn commit(&mut self, mut commit: PreparedCommit) {
         let shared = Arc::clone(&self.shared);
         if let Some(error) = shared.poisoned() {
             for (pending, _) in commit.waiters {
@@ -93,7 +91,7 @@ impl Syncer {
             }
             return;
         }
-        match self.make_durable(&commit) {
+        match self.make_durable(&mut commit) {
             Ok(true) => {
                 let buffer = publish(&shared, commit);
                 shared.pool.give(buffer);
@@ -110,7 +108,7 @@ impl Syncer {
     }
 
     /// Writes and syncs. False when the vault stops before the disk has room.
-    fn make_durable(&mut self, commit: &PreparedCommit) -> io::Result<bool> {
+    fn make_durable(&mut self, commit: &mut PreparedCommit) -> io::Result<bool> {
         let shared = Arc::clone(&self.shared);
         loop {
             let result = if has_room(&shared, commit.bytes.len() as u64) {
@@ -135,19 +133,19 @@ impl Syncer {
         }
         // V2: this must succeed before anybody is told.
         commit.file.sync_data()?;
-        self.end.advance(commit.tail.number(), commit.offset, &commit.bytes);
+        self.end.advance(commit.tail.number(), commit.offset, commit.bytes.bytes());
         shared.facts.is_full.store(false, Ordering::Release);
         Ok(true)
     }
 
-    fn write(&mut self, commit: &PreparedCommit) -> io::Result<()> {
+    fn write(&mut self, commit: &mut PreparedCommit) -> io::Result<()> {
         let (wal, len) = (commit.tail.number(), commit.bytes.len() as u64);
         let end = commit.offset + len;
         let filled = if self.filled.0 == wal { self.filled.1 } else { 0 };
         if end > filled && len <= SMALL_COMMIT_BYTES {
             let step = if end < FILL_FIRST_BYTES { FILL_FIRST_BYTES } else { FILL_BYTES };
             let to = end.next_multiple_of(step);
-            let mut bytes = commit.bytes.clone();
+            let mut bytes = commit.bytes.bytes().to_vec();
             bytes.resize(usize::try_from(to - commit.offset).unwrap_or(bytes.len()), 0);
             if commit.file.write_at(&bytes, commit.offset).is_ok() {
                 self.filled = (wal, to);
@@ -160,28 +158,17 @@ impl Syncer {
             return Ok(());
         }
         // Small, or the file's open block is not known, or the room ends within the last block.
-        commit.file.write_at(&commit.bytes, commit.offset)?;
+        commit.file.write_at(commit.bytes.bytes(), commit.offset)?;
         self.filled = (wal, filled.max(end));
         Ok(())
     }
 
     /// Whole blocks: the open one again, the commit, and zeroes to the end of the last. What was durable in the open block is written
     /// with the same bytes, so no tear of this write can change it.
-    fn write_blocks(&mut self, commit: &PreparedCommit) -> io::Result<()> {
+    fn write_blocks(&mut self, commit: &mut PreparedCommit) -> io::Result<()> {
         let before = self.end.before(commit.tail.number(), commit.offset).ok_or(io::ErrorKind::Other)?;
-        let used = before.len() + commit.bytes.len();
-        let len = used.next_multiple_of(BLOCK_BYTES);
-        if self.blocks.len() < len + BLOCK_BYTES {
-            self.blocks.resize(len + BLOCK_BYTES, 0);
-        }
-        let start = self.blocks.as_ptr().align_offset(BLOCK_BYTES);
-        let blocks = self.blocks.get_mut(start..start + len).ok_or(io::ErrorKind::Other)?;
-        let (head, rest) = blocks.split_at_mut(before.len());
-        let (body, pad) = rest.split_at_mut(commit.bytes.len());
-        head.copy_from_slice(before);
-        body.copy_from_slice(&commit.bytes);
-        pad.fill(0);
-        commit.file.write_blocks_at(blocks, commit.offset - before.len() as u64)
+        let from = commit.offset - before.len() as u64;
+        commit.file.write_blocks_at(commit.bytes.blocks(before), from)
     }
 }
 
@@ -211,5 +198,5 @@ fn publish(shared: &Shared, commit: PreparedCommit) -> Vec<u8> {
             let _ = reply.send(Ok(ack));
         }
     }
-    bytes
+    bytes.into_buffer()
 }
